@@ -1,0 +1,10 @@
+//! The outside world, one file each: processes, Docker, nodes, clusters, the builder, cargo. Plain types out; bollard and
+//! Kubernetes types stop here. Knows nothing of tasks. Depends on: names, interrupt.
+
+pub mod buildx;
+pub mod cargo;
+pub mod cluster;
+
+pub mod docker;
+pub mod node;
+pub mod process;

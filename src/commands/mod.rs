@@ -1,0 +1,190 @@
+//! One verb per file. The only place that wires the stages together. May use all.
+
+use crate::adapters::docker::{Address, DockerError, Engine};
+use crate::cli::{App, ColorChoice, Environment, Verb};
+use crate::error::{Failure, Kind};
+use crate::facts::gather::World;
+use crate::facts::record::State;
+use crate::interrupt::Interrupt;
+use crate::names::ImageId;
+use crate::report::{Ui, print_list};
+use crate::taskfile::model::{BuildCache, Step, TaskFile, When};
+use crate::taskfile::{self, LoadError, nearest};
+
+mod clean;
+mod cluster;
+mod completions;
+mod run;
+mod status;
+
+/// What every command gets.
+pub(crate) struct Context {
+    pub(crate) app: App,
+    pub(crate) environment: Environment,
+    pub(crate) ui: Ui,
+}
+
+/// How to speak, by the command line and the environment.
+#[must_use]
+pub fn ui(app: &App, environment: &Environment) -> Ui {
+    let color = match app.global.color {
+        ColorChoice::Auto => environment.color,
+        ColorChoice::Always => true,
+        ColorChoice::Never => false,
+    };
+    Ui {
+        color,
+        json: app.global.json,
+        quiet: app.global.quiet,
+        verbose: app.global.verbose,
+        draws: environment.draws && !app.global.json && !app.global.verbose,
+        github: environment.github,
+    }
+}
+
+/// Carries out the command line.
+///
+/// # Errors
+/// The failure to report and exit with.
+pub fn dispatch(app: App, environment: Environment) -> Result<(), Failure> {
+    let ui = ui(&app, &environment);
+    let mut context = Context { app, environment, ui };
+    let verb = context.app.command.take();
+    if let Some(Verb::Completions { shell }) = verb {
+        completions::print(shell);
+        return Ok(());
+    }
+    let file = context.task_file()?;
+    let Some(verb) = verb.filter(|_| !context.app.global.list) else {
+        print_list(ui, &file);
+        return Ok(());
+    };
+    let ad_hoc = |name: &str, images: &[String], step: fn(ImageId) -> Step| {
+        let steps = select(&file, images)?.into_iter().map(step).collect();
+        Ok::<_, Failure>(run::Request { name: name.to_owned(), steps, extra: Vec::new() })
+    };
+    let request = match &verb {
+        Verb::Test { tier, extra } => named(&file, &format!("test-{tier}"), extra)?,
+        Verb::Run { task, extra } => named(&file, task, extra)?,
+        Verb::Build(list) => ad_hoc("build", &list.images, |image| build(image, When::Always, BuildCache::Use))?,
+        Verb::BuildIfNeeded(list) => {
+            ad_hoc("build-if-needed", &list.images, |image| build(image, When::IfNeeded, BuildCache::Use))?
+        }
+        Verb::Rebuild(list) => {
+            ad_hoc("rebuild", &list.images, |image| build(image, When::Always, BuildCache::Bypass))?
+        }
+        Verb::Load(list) => ad_hoc("load", &list.images, |image| Step::Load { image, when: When::Always })?,
+        Verb::LoadIfNeeded(list) => {
+            ad_hoc("load-if-needed", &list.images, |image| Step::Load { image, when: When::IfNeeded })?
+        }
+        Verb::Cluster(what) => return context.block_on(file, async |c, w| cluster::cluster(c, w, *what).await),
+        Verb::CacheStatus(list) => {
+            let images = select(&file, &list.images)?;
+            return context.block_on(file, async |c, w| status::status(c, w, &images).await);
+        }
+        Verb::Clean { what, yes } => {
+            return context.block_on(file, async |c, w| clean::clean(c, w, *what, *yes).await);
+        }
+        // Both were dealt with before the task file was read.
+        Verb::Task(_) | Verb::Completions { .. } => return Ok(()),
+    };
+    context.block_on(file, async |c, w| run::run(c, w, request).await)
+}
+
+fn build(image: ImageId, when: When, cache: BuildCache) -> Step {
+    Step::Build { image, when, cache }
+}
+
+fn named(file: &TaskFile, name: &str, extra: &[String]) -> Result<run::Request, Failure> {
+    let Some(task) = file.tasks.get(name) else {
+        let failure = Failure::said(Kind::Usage, format!("no task or command `{name}`"));
+        let commands = ["test", "run", "build", "load", "cluster", "cache-status", "clean"];
+        let known = file.tasks.keys().map(String::as_str).chain(commands);
+        let failure = match nearest(name, known) {
+            Some(near) => failure.hint(format!("did you mean `{near}`?")),
+            None => failure,
+        };
+        return Err(failure.hint("tg --list shows the tasks, tg --help the commands"));
+    };
+    Ok(run::Request { name: name.to_owned(), steps: task.steps.clone(), extra: extra.to_vec() })
+}
+
+/// The images that names stand for; all that are no variants when there are no names.
+fn select(file: &TaskFile, names: &[String]) -> Result<Vec<ImageId>, Failure> {
+    if names.is_empty() {
+        return Ok(file.images.keys().filter(|id| id.variant.is_none()).cloned().collect());
+    }
+    let known: Vec<String> = file.images.keys().map(ToString::to_string).collect();
+    names
+        .iter()
+        .map(|name| {
+            file.images.keys().find(|id| id.to_string() == *name).cloned().ok_or_else(|| {
+                let failure = Failure::said(Kind::Usage, format!("no image `{name}` in the task file"));
+                match nearest(name, known.iter().map(String::as_str)) {
+                    Some(near) => failure.hint(format!("did you mean `{near}`?")),
+                    None => failure.hint(format!("defined: {}", known.join(", "))),
+                }
+            })
+        })
+        .collect()
+}
+
+impl Context {
+    fn task_file(&self) -> Result<TaskFile, Failure> {
+        let global = &self.app.global;
+        let here = std::env::current_dir().map_err(|error| Failure::new(Kind::Internal, error))?;
+        let start = global.directory.as_ref().map_or(here.clone(), |directory| here.join(directory));
+        let loaded = taskfile::locate(global.file.as_deref(), &start).and_then(|path| taskfile::load(&path));
+        let mut file = loaded.map_err(|error| {
+            let missing = matches!(error, LoadError::NotFound { .. });
+            let failure = Failure::new(Kind::TaskFile, error);
+            if missing { failure.hint("write one, or name one with --file") } else { failure }
+        })?;
+        if let Some(name) = &global.cluster {
+            if !taskfile::is_cluster_name(name) {
+                return Err(Failure::said(Kind::Usage, format!("`{name}` is not a name that Kind accepts")));
+            }
+            file.cluster.name.clone_from(name);
+        }
+        if let Some(image) = &global.node_image {
+            file.cluster.node_image = Some(image.clone());
+        }
+        Ok(file)
+    }
+
+    /// Connects to Docker and runs a command on it.
+    fn block_on(
+        &self,
+        file: TaskFile,
+        command: impl AsyncFnOnce(&Self, &World) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let internal = |error: std::io::Error| Failure::new(Kind::Internal, error);
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(internal)?;
+        runtime.block_on(async {
+            if let Some(provider) = self.environment.provider.as_deref().filter(|name| *name != "docker") {
+                let message = format!("KIND_EXPERIMENTAL_PROVIDER={provider}: tg works with Docker only");
+                return Err(Failure::said(Kind::Cluster, message).hint("unset KIND_EXPERIMENTAL_PROVIDER"));
+            }
+            let interrupt = Interrupt::listen().map_err(internal)?;
+            let address = Address {
+                host: self.environment.docker_host.clone(),
+                context: self.environment.docker_context.clone(),
+                config: self.environment.docker_config.clone(),
+            };
+            let engine = Engine::connect(&address, &interrupt).await.map_err(no_docker)?;
+            let state = State::new(self.environment.state.clone(), &file.path);
+            command(self, &World { file, engine, state, interrupt }).await
+        })
+    }
+
+}
+
+fn no_docker(error: DockerError) -> Failure {
+    let text = format!("{:#}", anyhow::Error::new(error));
+    let hint = if text.contains("ermission denied") {
+        "your user may not use the socket: add it to the docker group, or set DOCKER_HOST"
+    } else {
+        "start Docker, or set DOCKER_HOST or DOCKER_CONTEXT to a running engine; docker info tells more"
+    };
+    Failure::said(Kind::Docker, text).hint(hint)
+}

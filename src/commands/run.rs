@@ -1,0 +1,113 @@
+//! Runs steps: gather → plan → execute → report; or shows the plan.
+
+use super::Context;
+use crate::adapters::{cargo, cluster};
+use crate::error::Failure;
+use crate::execute::live::{Live, build_request, next_generation};
+use crate::execute::{self, Run};
+use crate::facts::gather::World;
+use crate::names::ImageId;
+use crate::plan::{Decision, Planned, expand, plan};
+use crate::report::event::Emitter;
+use crate::report::{print_plan, reporter};
+use crate::taskfile::model::{ClusterAction, Step, VolatileArg};
+
+/// What to run.
+pub(crate) struct Request {
+    pub(crate) name: String,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) extra: Vec<String>,
+}
+
+pub(crate) async fn run(context: &Context, world: &World, request: Request) -> Result<(), Failure> {
+    let global = &context.app.global;
+    let steps = expand(&world.file, &request.steps);
+    let facts = tokio::select! {
+        facts = world.gather(&steps) => facts,
+        () = world.interrupt.requested() => {
+            return Err(execute::interrupted(world.interrupt.signal().unwrap_or(2)));
+        }
+    };
+    let plan = plan(&request.name, &world.file, &request.steps, &facts, global.force);
+    let id = run_id();
+    if global.dry_run {
+        let mut lines = Vec::new();
+        for planned in &plan.steps {
+            lines.push(commands(world, planned, &id, &request.extra).await);
+        }
+        print_plan(context.ui, &plan, &world.file, &lines);
+        return Ok(());
+    }
+    let emitter = Emitter::new(reporter(context.ui));
+    let images: Vec<ImageId> = steps
+        .iter()
+        .filter_map(|step| match step {
+            Step::Build { image, .. } | Step::Load { image, .. } => Some(image.clone()),
+            _ => None,
+        })
+        .collect();
+    let live = Live {
+        world,
+        emitter: &emitter,
+        run: id.clone(),
+        images,
+        extra: request.extra,
+        color: context.ui.color,
+    };
+    let run = Run {
+        file: &world.file,
+        force: global.force,
+        id,
+        interrupt: &world.interrupt,
+        emitter: &emitter,
+    };
+    execute::execute(&plan, &run, &live).await
+}
+
+/// Unique enough for names that live as long as a run: the time and the process.
+fn run_id() -> String {
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    format!("{:x}{:04x}", now.as_millis() & 0xff_ffff_ffff, std::process::id() & 0xffff)
+}
+
+/// The command lines of a step, exactly as a run would start them.
+async fn commands(world: &World, planned: &Planned, id: &str, extra: &[String]) -> Vec<String> {
+    let Decision::Run { nodes, .. } = &planned.decision else { return Vec::new() };
+    let (file, kubeconfig) = (&world.file, world.state.kubeconfig(&world.file.cluster.name));
+    match &planned.step {
+        Step::Build { image, cache, .. } => {
+            let Some(spec) = file.images.get(image) else { return Vec::new() };
+            let Ok(current) = world.current(spec).await else { return Vec::new() };
+            let generation = next_generation(world, spec, &current);
+            let mut request = build_request(world, spec, &current.key, generation, id, *cache);
+            for (name, arg) in &spec.volatile_args {
+                let value = match arg {
+                    VolatileArg::Value(value) => value.clone(),
+                    VolatileArg::Command(argv) => format!("$({})", shell_words::join(argv)),
+                };
+                request.args.insert(name.clone(), value);
+            }
+            vec![request.command().to_string()]
+        }
+        Step::Load { image, .. } => {
+            let Some(spec) = file.images.get(image) else { return Vec::new() };
+            let into = |node: &String| {
+                format!("docker save {} | docker exec -i {node} ctr --namespace=k8s.io images import -", spec.tag)
+            };
+            nodes.iter().map(into).collect()
+        }
+        Step::Cluster(ClusterAction::Ensure) => {
+            let (config, image) = (file.cluster.config.as_deref(), file.cluster.node_image.as_deref());
+            vec![cluster::create_command(&file.cluster.name, &kubeconfig, config, image).to_string()]
+        }
+        Step::Cluster(ClusterAction::Delete) => {
+            vec![cluster::delete_command(&file.cluster.name, &kubeconfig).to_string()]
+        }
+        Step::CargoTest(test) => {
+            let command = cargo::command(test, &file.root, extra);
+            vec![command.env("KUBECONFIG", kubeconfig.into_os_string()).to_string()]
+        }
+        Step::Run { argv } => vec![shell_words::join(argv)],
+        Step::Task(_) => Vec::new(),
+    }
+}

@@ -1,0 +1,235 @@
+//! The effects on the real world: the cluster, tests and commands here, builds and loads in their own files.
+//! Depends on: facts, adapters, report::event, taskfile::model, error.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::effects::Effects;
+use super::interrupted;
+use crate::adapters::process::{self, Command, ProcessError, Stream};
+use crate::adapters::{cargo, cluster};
+use crate::error::{Failure, Kind};
+use crate::facts::gather::{World, chain};
+use crate::facts::{Facts, Known};
+use crate::names::ImageId;
+use crate::plan::Reason;
+use crate::report::event::{Emitter, EventKind, StepName};
+use crate::taskfile::model::{BuildCache, CargoTest, ClusterAction, Step};
+
+mod build;
+mod load;
+
+pub use build::{build_request, next_generation};
+
+/// The real world of one run.
+pub struct Live<'a> {
+    /// What facts come from.
+    pub world: &'a World,
+    /// Where events go.
+    pub emitter: &'a Emitter,
+    /// The id of the run.
+    pub run: String,
+    /// The images of this run, for the tests' environment.
+    pub images: Vec<ImageId>,
+    /// Arguments after `--`.
+    pub extra: Vec<String>,
+    /// Whether children may use colour.
+    pub color: bool,
+}
+
+impl Effects for Live<'_> {
+    async fn observe(&self, step: &Step) -> Facts {
+        self.world.gather(std::slice::from_ref(step)).await
+    }
+
+    async fn build(&self, name: &StepName, image: &ImageId, cache: BuildCache) -> Result<String, Failure> {
+        self.build_image(name, image, cache).await
+    }
+
+    async fn load(&self, name: &StepName, image: &ImageId, nodes: &[String]) -> Result<String, Failure> {
+        self.load_image(name, image, nodes).await
+    }
+
+    async fn cluster(&self, name: &StepName, action: ClusterAction, reason: &Reason) -> Result<String, Failure> {
+        match action {
+            ClusterAction::Delete => self.delete_cluster().await,
+            ClusterAction::Ensure => {
+                if matches!(reason, Reason::HalfCreated(_)) {
+                    self.delete_cluster().await?;
+                }
+                self.create_cluster(name).await
+            }
+        }
+    }
+
+    async fn test(&self, name: &StepName, test: &CargoTest) -> Result<String, Failure> {
+        let mut command = cargo::command(test, &self.world.file.root, &self.extra);
+        for (variable, value) in self.environment().await? {
+            command = command.env(variable, value);
+        }
+        if self.color {
+            command = command.env("CARGO_TERM_COLOR", "always");
+        }
+        let mut results = cargo::ResultReader::default();
+        let status = process::stream(&command, &self.world.interrupt, |from, bytes| {
+            if from == Stream::Out {
+                results.read(bytes);
+            }
+            self.output(name, from, bytes);
+        })
+        .await
+        .map_err(|error| self.child_error(error))?;
+        let counts = results.counts();
+        let summary = format!("{} passed, {} failed, {} ignored", counts.passed, counts.failed, counts.ignored);
+        if status.success() && counts.passed == 0 && !test.allow_no_tests {
+            let message = format!("`{}` ran no test ({summary})", test.test);
+            return Err(Failure::said(Kind::NoTests, message)
+                .hint("check the filter, or set allow_no_tests = true in the step"));
+        }
+        if status.success() {
+            return Ok(summary);
+        }
+        let what = if counts.binaries == 0 { "the tests did not compile or start" } else { "tests failed" };
+        Err(child_failure(status, format!("{what}: `{command}` ({summary})")))
+    }
+
+    async fn command(&self, name: &StepName, argv: &[String]) -> Result<String, Failure> {
+        let (program, args) = argv.split_first().map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
+        let mut command = Command::new(program).args(args).directory(&self.world.file.root);
+        for (variable, value) in self.environment().await? {
+            command = command.env(variable, value);
+        }
+        let sink = |from, bytes: &[u8]| self.output(name, from, bytes);
+        let status = process::stream(&command, &self.world.interrupt, sink)
+            .await
+            .map_err(|error| self.child_error(error))?;
+        if status.success() {
+            return Ok(String::new());
+        }
+        Err(child_failure(status, format!("`{}` failed with {status}", argv.join(" "))))
+    }
+}
+
+impl Live<'_> {
+    fn output(&self, name: &StepName, from: Stream, bytes: &[u8]) {
+        let (step, stderr, bytes) = (name.clone(), from == Stream::Err, bytes.to_vec());
+        self.emitter.emit(EventKind::Output { step, stderr, bytes });
+    }
+
+    fn note(&self, name: &StepName, text: impl Into<String>, detail: bool) {
+        self.emitter.emit(EventKind::Note { step: name.clone(), text: text.into(), detail });
+    }
+
+    fn child_error(&self, error: ProcessError) -> Failure {
+        match (self.world.interrupt.signal(), error) {
+            (Some(signal), _) => interrupted(signal),
+            (None, error) => Failure::new(Kind::Child(127), error),
+        }
+    }
+
+    fn kubeconfig_path(&self) -> PathBuf {
+        self.world.state.kubeconfig(&self.world.file.cluster.name)
+    }
+
+    /// What children are told. `KUBECONFIG` is always the cluster's own file, whether or not it is there: the ambient
+    /// context must never be what a test falls back to.
+    async fn environment(&self) -> Result<Vec<(String, String)>, Failure> {
+        let file = &self.world.file;
+        let name = file.cluster.name.clone();
+        let kubeconfig = self.kubeconfig_path();
+        let nodes = self.world.engine.nodes(&name).await.unwrap_or_default();
+        if !nodes.is_empty() && (!kubeconfig.exists() || !self.world.is_ours(&nodes)) {
+            let text = cluster::kubeconfig(&name, &self.world.interrupt).await;
+            let text = text.map_err(|error| self.cluster_failure(error))?;
+            let written = self.world.state.write_file(&kubeconfig, text.as_bytes());
+            written.map_err(|error| Failure::new(Kind::Internal, error))?;
+        }
+        let mut environment = vec![
+            ("KUBECONFIG".to_owned(), kubeconfig.display().to_string()),
+            ("KIND_CLUSTER_NAME".to_owned(), name),
+            ("TG_RUN_ID".to_owned(), self.run.clone()),
+        ];
+        let mut chosen: BTreeMap<&String, &ImageId> = BTreeMap::new();
+        for id in file.images.keys().filter(|id| id.variant.is_none()).chain(&self.images) {
+            chosen.insert(&id.name, id);
+        }
+        for id in chosen.into_values() {
+            let Some(spec) = file.images.get(id) else { continue };
+            let suffix: String = id.name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
+            environment.push((format!("TG_IMAGE_{suffix}"), spec.tag.familiar().to_owned()));
+            if let Known::Yes(Some(host)) = self.world.host_image(spec).await {
+                let digest = host.config.map_or(host.id, |config| config.to_string());
+                environment.push((format!("TG_IMAGE_ID_{suffix}"), digest));
+            }
+        }
+        Ok(environment)
+    }
+
+    async fn create_cluster(&self, name: &StepName) -> Result<String, Failure> {
+        let (world, spec) = (self.world, &self.world.file.cluster);
+        let kubeconfig = self.kubeconfig_path();
+        let record = |creating, containers| {
+            let written = world.state.record_cluster(&spec.name, creating, containers);
+            written.map_err(|error| Failure::new(Kind::Internal, error))
+        };
+        record(Some(std::process::id()), Vec::new())?;
+        let config = spec.config.as_deref();
+        let command = cluster::create_command(&spec.name, &kubeconfig, config, spec.node_image.as_deref());
+        let created = process::output(&command, &world.interrupt).await;
+        if let Err(error) = created {
+            // What this run began, this run removes; also when it was interrupted, so without listening to that.
+            let delete = cluster::delete_command(&spec.name, &kubeconfig);
+            let deleted = process::output(&delete, &crate::interrupt::Interrupt::default()).await;
+            if deleted.is_ok() {
+                world.state.forget_cluster(&spec.name);
+            }
+            return Err(self.cluster_failure(error.into()));
+        }
+        let nodes = world.engine.nodes(&spec.name).await;
+        let nodes = nodes.map_err(|error| Failure::new(Kind::Docker, error))?;
+        record(None, nodes.iter().map(|node| node.id.clone()).collect())?;
+        self.note(name, "nodes are up; waiting until they are ready", false);
+        let text = std::fs::read_to_string(&kubeconfig).map_err(|error| Failure::new(Kind::Cluster, error))?;
+        let ready = cluster::wait_ready(&text, world.engine.host(), &world.interrupt).await;
+        ready.map_err(|error| self.cluster_failure(error))?;
+        Ok(format!("{} node{}", nodes.len(), if nodes.len() == 1 { "" } else { "s" }))
+    }
+
+    async fn delete_cluster(&self) -> Result<String, Failure> {
+        let (world, name) = (self.world, &self.world.file.cluster.name);
+        let nodes = world.engine.nodes(name).await.map_err(|error| Failure::new(Kind::Docker, error))?;
+        if nodes.is_empty() {
+            world.state.forget_cluster(name);
+            return Ok("was not there".to_owned());
+        }
+        if !world.is_ours(&nodes) {
+            return Err(Failure::said(Kind::Refused, format!("tg did not make the cluster `{name}` and leaves it alone"))
+                .hint(format!("kind delete cluster --name {name}")));
+        }
+        let command = cluster::delete_command(name, &self.kubeconfig_path());
+        let deleted = process::output(&command, &world.interrupt).await;
+        deleted.map_err(|error| self.cluster_failure(error.into()))?;
+        world.state.forget_cluster(name);
+        Ok(format!("{} nodes removed", nodes.len()))
+    }
+
+    fn cluster_failure(&self, error: cluster::ClusterError) -> Failure {
+        if let Some(signal) = self.world.interrupt.signal() {
+            return interrupted(signal);
+        }
+        let hint = match &error {
+            cluster::ClusterError::Kind(ProcessError::Start { .. }) => {
+                "install kind 0.30 or newer and have it on the PATH".to_owned()
+            }
+            _ => "tg cluster status".to_owned(),
+        };
+        Failure::said(Kind::Cluster, chain(&error)).hint(hint)
+    }
+}
+
+/// The child's own exit code passes through; ended by a signal it is 128 and the signal's number, as a shell has it.
+fn child_failure(status: std::process::ExitStatus, message: String) -> Failure {
+    use std::os::unix::process::ExitStatusExt;
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
+    Failure::said(Kind::Child(u8::try_from(code).unwrap_or(1)), message)
+}

@@ -1,0 +1,234 @@
+//! Fills the facts through the adapters, everything at once. Reads only.
+//! Depends on: taskfile::model, digest, adapters, facts.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::join_all;
+
+use super::record::State;
+use super::{ClusterState, Facts, HostImage, ImageFacts, InputFacts, Known};
+use crate::adapters::cluster;
+use crate::adapters::docker::{Engine, IMAGE_LABEL, KEY_LABEL, NodeContainer};
+use crate::digest::{self, Inputs, Sources};
+use crate::interrupt::Interrupt;
+use crate::names::{ImageId, Key};
+use crate::taskfile::model::{ImageSpec, Step, TaskFile};
+
+/// What the facts are gathered from.
+#[derive(Clone, Debug)]
+pub struct World {
+    /// The checked task file.
+    pub file: TaskFile,
+    /// The Docker engine.
+    pub engine: Engine,
+    /// What tg remembers.
+    pub state: State,
+    /// The wish to stop.
+    pub interrupt: Interrupt,
+}
+
+/// The inputs of an image as they are now, with what they were made from.
+#[derive(Clone, Debug)]
+pub struct Current {
+    /// Named and digested.
+    pub inputs: Inputs,
+    /// The key of the inputs.
+    pub key: Key,
+    /// The bytes.
+    pub sources: Sources,
+    /// Bases that are not in Docker.
+    pub by_name: Vec<String>,
+}
+
+impl World {
+    /// Looks at everything that the steps are about.
+    pub async fn gather(&self, steps: &[Step]) -> Facts {
+        let about = |wanted: &ImageId| {
+            let builds = steps.iter().any(|s| matches!(s, Step::Build { image, .. } if image == wanted));
+            let loads = steps.iter().any(|s| matches!(s, Step::Load { image, .. } if image == wanted));
+            (builds, loads)
+        };
+        let needs_cluster =
+            steps.iter().any(|step| matches!(step, Step::Load { .. } | Step::Cluster(_)));
+        let containers = if needs_cluster {
+            self.engine.nodes(&self.file.cluster.name).await.map_err(|error| chain(&error))
+        } else {
+            Ok(Vec::new())
+        };
+        let running: Vec<String> = containers
+            .iter()
+            .flatten()
+            .filter(|node| node.state == "running")
+            .map(|node| node.name.clone())
+            .collect();
+        let wanted: Vec<&ImageSpec> = self
+            .file
+            .images
+            .values()
+            .filter(|spec| about(&spec.id) != (false, false))
+            .collect();
+        let images = join_all(wanted.iter().map(|spec| {
+            let (builds, loads) = about(&spec.id);
+            let nodes: &[String] = if loads { &running } else { &[] };
+            self.image(spec, builds, nodes)
+        }));
+        let (images, cluster) = tokio::join!(images, self.cluster(containers));
+        let images = wanted.iter().map(|spec| spec.id.clone()).zip(images).collect();
+        Facts { images, cluster }
+    }
+
+    async fn image(&self, spec: &ImageSpec, builds: bool, nodes: &[String]) -> ImageFacts {
+        let inputs = async {
+            if builds {
+                match self.current(spec).await {
+                    Ok(current) => Known::Yes(self.compare(spec, current)),
+                    Err(error) => Known::Unknown(chain(&error)),
+                }
+            } else {
+                Known::Unknown("not looked at".to_owned())
+            }
+        };
+        let asked = join_all(nodes.iter().map(|node| self.engine.node_image(node, &spec.tag)));
+        let (inputs, host, answers) = tokio::join!(inputs, self.host_image(spec), asked);
+        let answers = answers.into_iter().map(|answer| match answer {
+            Ok(found) => Known::Yes(found),
+            Err(error) => Known::Unknown(chain(&error)),
+        });
+        ImageFacts { inputs, host, nodes: nodes.iter().cloned().zip(answers).collect() }
+    }
+
+    /// The image under the public tag.
+    pub async fn host_image(&self, spec: &ImageSpec) -> Known<Option<HostImage>> {
+        match self.engine.image(spec.tag.familiar()).await {
+            Ok(found) => Known::Yes(found.map(|mut image| HostImage {
+                config: image.config,
+                id: image.id,
+                key: image.labels.remove(KEY_LABEL).map(Key::new),
+                built_as: image.labels.remove(IMAGE_LABEL),
+                size: image.size,
+            })),
+            Err(error) => Known::Unknown(chain(&error)),
+        }
+    }
+
+    /// Reads the inputs of an image from disk and asks Docker for its bases.
+    ///
+    /// # Errors
+    /// What could not be read.
+    pub async fn current(&self, spec: &ImageSpec) -> Result<Current, digest::InputError> {
+        let owned = spec.clone();
+        let read = tokio::task::spawn_blocking(move || digest::read(&owned)).await;
+        let sources = match read {
+            Ok(sources) => sources?,
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        };
+        let mut bases = BTreeMap::new();
+        let mut by_name = Vec::new();
+        for reference in &sources.external.images {
+            let local = self.engine.image(reference).await.ok().flatten();
+            let identity = match local {
+                Some(image) => image.config.map_or(image.id, |config| config.to_string()),
+                None => {
+                    by_name.push(reference.clone());
+                    "by name".to_owned()
+                }
+            };
+            bases.insert(reference.clone(), identity);
+        }
+        let inputs = Inputs::new(spec, &sources, &bases);
+        let key = inputs.key();
+        Ok(Current { inputs, key, sources, by_name })
+    }
+
+    fn compare(&self, spec: &ImageSpec, current: Current) -> InputFacts {
+        let (built, before) = self.state.last_build(&spec.id, &current.key);
+        let mut changes = Vec::new();
+        if let Some(before) = before.filter(|before| *before != current.inputs) {
+            if before.tree != current.inputs.tree {
+                let (_, sent) = self.state.sent(&spec.id);
+                changes = sent
+                    .map(|sent| digest::changed_paths(&sent, &current.sources.tree))
+                    .filter(|paths| !paths.is_empty())
+                    .unwrap_or_else(|| vec!["files of the context".to_owned()]);
+            }
+            let parts = current.inputs.changed_parts(&before);
+            changes.extend(parts.into_iter().map(|part| format!("~ {part}")));
+        }
+        let unverifiable = current.sources.external.unverifiable.into_iter().collect();
+        InputFacts { key: current.key, built, changes, unverifiable, by_name: current.by_name }
+    }
+
+    async fn cluster(&self, containers: Result<Vec<NodeContainer>, String>) -> Known<ClusterState> {
+        let nodes = match containers {
+            Err(why) => return Known::Unknown(why),
+            Ok(nodes) if nodes.is_empty() => return Known::Yes(ClusterState::Absent),
+            Ok(nodes) => nodes,
+        };
+        let record = self.state.cluster(&self.file.cluster.name);
+        let ours = self.is_ours(&nodes);
+        let abandoned = record.and_then(|record| record.creating).filter(|pid| !is_alive(*pid));
+        let half_created = abandoned.is_some();
+        let broken = |why| Known::Yes(ClusterState::Broken { why, ours, half_created });
+        if let Some(pid) = abandoned {
+            return broken(format!("the tg that was creating it (process {pid}) is gone"));
+        }
+        let stopped: Vec<String> = nodes
+            .iter()
+            .filter(|node| node.state != "running")
+            .map(|node| format!("{} is {}", node.name, node.state))
+            .collect();
+        if !stopped.is_empty() {
+            return broken(format!("node {}", stopped.join(", ")));
+        }
+        let kubeconfig = match self.kubeconfig(&nodes).await {
+            Ok(kubeconfig) => kubeconfig,
+            Err(error) => return broken(chain(&error)),
+        };
+        match cluster::nodes_not_ready(&kubeconfig, self.engine.host()).await {
+            Err(error) => broken(chain(&error)),
+            Ok(Some(why)) => broken(why),
+            Ok(None) => {
+                Known::Yes(ClusterState::Ready { nodes: nodes.into_iter().map(|n| n.name).collect() })
+            }
+        }
+    }
+
+    /// Whether tg made the cluster that these containers are.
+    #[must_use]
+    pub fn is_ours(&self, nodes: &[NodeContainer]) -> bool {
+        self.state.cluster(&self.file.cluster.name).is_some_and(|record| {
+            // While it is being made, its containers are not on record yet: nothing of that name was there before.
+            record.creating.is_some() || nodes.iter().all(|node| record.containers.contains(&node.id))
+        })
+    }
+
+    /// The cluster's own kubeconfig: the one on disk when it is of these very containers, else what kind says.
+    async fn kubeconfig(&self, nodes: &[NodeContainer]) -> Result<String, cluster::ClusterError> {
+        let name = &self.file.cluster.name;
+        if self.is_ours(nodes) {
+            if let Ok(text) = std::fs::read_to_string(self.state.kubeconfig(name)) {
+                return Ok(text);
+            }
+        }
+        cluster::kubeconfig(name, &self.interrupt).await
+    }
+}
+
+fn is_alive(pid: u32) -> bool {
+    rustix::process::Pid::from_raw(pid.cast_signed())
+        .is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok())
+}
+
+/// An error with its causes, on one line.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        next = cause.source();
+    }
+    text
+}

@@ -1,0 +1,100 @@
+//! What is true now, as plain data: inputs, host images, node images, the cluster. Every field may be unknown, with why.
+//! Depends on: names. Filled by [`gather`] through the adapters; read by `plan`.
+
+use std::collections::BTreeMap;
+
+use crate::names::{ConfigDigest, ImageId, Key};
+
+pub mod gather;
+pub mod record;
+
+/// A fact, or why it could not be learned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Known<T> {
+    /// The fact.
+    Yes(T),
+    /// It could not be learned; one line.
+    Unknown(String),
+}
+
+/// Everything looked at for a plan.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The images that the steps use.
+    pub images: BTreeMap<ImageId, ImageFacts>,
+    /// The cluster.
+    pub cluster: Known<ClusterState>,
+}
+
+/// The three states of one image.
+#[derive(Clone, Debug)]
+pub struct ImageFacts {
+    /// What a build would be made from.
+    pub inputs: Known<InputFacts>,
+    /// The image under its public tag in Docker.
+    pub host: Known<Option<HostImage>>,
+    /// The image that each running node's CRI has under that tag.
+    pub nodes: BTreeMap<String, Known<Option<ConfigDigest>>>,
+}
+
+/// The inputs of an image now, beside those of the last build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InputFacts {
+    /// The key of the inputs now.
+    pub key: Key,
+    /// The image that tg's own build of this very key produced, if that is on record.
+    pub built: Option<ConfigDigest>,
+    /// What differs from the inputs of the last recorded build: paths (`+ ~ -`) and names of parts.
+    pub changes: Vec<String>,
+    /// Remote sources whose content cannot be known without building.
+    pub unverifiable: Vec<String>,
+    /// Base images that are not in Docker and so are followed by name only.
+    pub by_name: Vec<String>,
+}
+
+/// An image in Docker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostImage {
+    /// Its config digest, when the engine tells it.
+    pub config: Option<ConfigDigest>,
+    /// The id that `docker image ls` shows.
+    pub id: String,
+    /// The content key that its label claims.
+    pub key: Option<Key>,
+    /// The image of a task file that its label claims to be.
+    pub built_as: Option<String>,
+    /// Bytes, as the engine counts them.
+    pub size: u64,
+}
+
+/// The cluster as its containers and its API say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClusterState {
+    /// No container carries Kind's label for that name.
+    Absent,
+    /// All nodes run and are ready.
+    Ready {
+        /// Names of the node containers.
+        nodes: Vec<String>,
+    },
+    /// Containers are there, but the cluster cannot be used.
+    Broken {
+        /// What is wrong, one line.
+        why: String,
+        /// Whether tg made it and so may delete it.
+        ours: bool,
+        /// Whether a tg that is gone left it half-created.
+        half_created: bool,
+    },
+}
+
+impl Facts {
+    /// The names of the nodes of a usable cluster.
+    #[must_use]
+    pub fn nodes(&self) -> &[String] {
+        match &self.cluster {
+            Known::Yes(ClusterState::Ready { nodes }) => nodes,
+            _ => &[],
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Why a step runs, is skipped or cannot run: every answer carries its evidence. Worded here and nowhere else.
+//! Depends on: names.
+
+use std::fmt;
+
+use crate::names::{ConfigDigest, ImageRef, Key};
+
+/// The reason of a decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The step or the command line says so.
+    Forced,
+    /// The step has no condition.
+    Unconditional,
+    /// A fact is unknown: then the work is done.
+    FactsUnknown(String),
+    /// What an `ADD` of a remote source brings cannot be known.
+    Unverifiable(Vec<String>),
+    /// The tag is not in Docker.
+    ImageMissing(ImageRef),
+    /// The image carries no key: something else built it.
+    NotBuiltByTg,
+    /// The image was built as another image of a task file.
+    BuiltAs(String),
+    /// The inputs have another key than the image.
+    InputsChanged {
+        /// The image's key.
+        image: Key,
+        /// The key of the inputs now.
+        now: Key,
+        /// What differs, as far as it is known.
+        changes: Vec<String>,
+    },
+    /// The label claims the key, but there is no record of which image that key made (labels are inherited by `FROM`).
+    Unproven,
+    /// The label claims the key, but tg's build of that key made another image.
+    Replaced {
+        /// What the build made.
+        built: ConfigDigest,
+    },
+    /// Inputs and image have the same key.
+    UpToDate(Key),
+    /// An earlier step builds the image.
+    AfterBuild,
+    /// An earlier step creates the cluster.
+    AfterCluster,
+    /// Nodes whose CRI has nothing under the tag, or another image.
+    NodesDiffer {
+        /// Nodes without the image.
+        missing: Vec<String>,
+        /// Nodes with another image under the tag.
+        other: Vec<(String, ConfigDigest)>,
+        /// Nodes that could not be asked, and why.
+        unknown: Vec<(String, String)>,
+        /// How many nodes there are.
+        of: usize,
+    },
+    /// Every node has the image.
+    NodesHave {
+        /// The image.
+        image: ConfigDigest,
+        /// How many nodes there are.
+        nodes: usize,
+    },
+    /// There is no cluster of that name.
+    ClusterAbsent,
+    /// The cluster is up.
+    ClusterReady {
+        /// How many nodes it has.
+        nodes: usize,
+    },
+    /// A tg that is gone left a half-created cluster.
+    HalfCreated(String),
+    /// There is a cluster, but it cannot be used.
+    ClusterBroken {
+        /// What is wrong.
+        why: String,
+        /// Whether tg made it.
+        ours: bool,
+    },
+    /// The cluster is absent and `create = "never"`.
+    MayNotCreate,
+}
+
+impl Reason {
+    /// A stable name for machines.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Forced => "forced",
+            Self::Unconditional => "unconditional",
+            Self::FactsUnknown(_) => "facts-unknown",
+            Self::Unverifiable(_) => "unverifiable",
+            Self::ImageMissing(_) => "image-missing",
+            Self::NotBuiltByTg => "not-built-by-tg",
+            Self::BuiltAs(_) => "built-as-other",
+            Self::InputsChanged { .. } => "inputs-changed",
+            Self::Unproven => "unproven",
+            Self::Replaced { .. } => "replaced",
+            Self::UpToDate(_) => "up-to-date",
+            Self::AfterBuild => "after-build",
+            Self::AfterCluster => "after-cluster",
+            Self::NodesDiffer { .. } => "nodes-differ",
+            Self::NodesHave { .. } => "nodes-have",
+            Self::ClusterAbsent => "cluster-absent",
+            Self::ClusterReady { .. } => "cluster-ready",
+            Self::HalfCreated(_) => "half-created",
+            Self::ClusterBroken { .. } => "cluster-broken",
+            Self::MayNotCreate => "may-not-create",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Forced => f.write_str("asked for"),
+            Self::Unconditional => f.write_str("runs every time"),
+            Self::FactsUnknown(why) => write!(f, "cannot tell: {why}"),
+            Self::Unverifiable(sources) => {
+                write!(f, "content of {} is only known by building", sources.join(", "))
+            }
+            Self::ImageMissing(tag) => write!(f, "{tag} is not in Docker"),
+            Self::NotBuiltByTg => f.write_str("the image in Docker was not built by tg"),
+            Self::BuiltAs(other) => write!(f, "the image in Docker was built as `{other}`"),
+            Self::InputsChanged { image, now, changes } => {
+                if changes.is_empty() {
+                    return write!(f, "inputs changed: key {} → {}", image.short(), now.short());
+                }
+                let more = changes.len().saturating_sub(3);
+                write!(f, "inputs changed: {}", changes[..changes.len() - more].join(", "))?;
+                if more > 0 { write!(f, " and {more} more") } else { Ok(()) }
+            }
+            Self::Unproven => {
+                f.write_str("the label has the right key, but no record says which image that key made")
+            }
+            Self::Replaced { built } => {
+                write!(f, "the tag was moved: the build of this key made {}", built.short())
+            }
+            Self::UpToDate(key) => write!(f, "inputs unchanged, key {}", key.short()),
+            Self::AfterBuild => f.write_str("after the build"),
+            Self::AfterCluster => f.write_str("the nodes will be new"),
+            Self::NodesDiffer { missing, other, unknown, of } => {
+                let mut parts = Vec::new();
+                if !missing.is_empty() {
+                    parts.push(format!("missing on {}", missing.join(", ")));
+                }
+                parts.extend(other.iter().map(|(node, id)| format!("{node} has {}", id.short())));
+                parts.extend(unknown.iter().map(|(node, why)| format!("{node}: {why}")));
+                let nodes = missing.len() + other.len() + unknown.len();
+                write!(f, "{nodes} of {of} nodes: {}", parts.join("; "))
+            }
+            Self::NodesHave { image, nodes: 1 } => write!(f, "the node has {}", image.short()),
+            Self::NodesHave { image, nodes } => {
+                write!(f, "all {nodes} nodes have {}", image.short())
+            }
+            Self::ClusterAbsent => f.write_str("there is no such cluster"),
+            Self::ClusterReady { nodes: 1 } => f.write_str("1 node ready"),
+            Self::ClusterReady { nodes } => write!(f, "{nodes} nodes ready"),
+            Self::HalfCreated(why) => write!(f, "left half-created: {why}"),
+            Self::ClusterBroken { why, .. } => write!(f, "the cluster cannot be used: {why}"),
+            Self::MayNotCreate => {
+                f.write_str("there is no such cluster, and create = \"never\" forbids to make it")
+            }
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! A run for people: one line per decision, a line that moves on a terminal, a summary at the end.
+//! Depends on: report::{event, json, Ui}, indicatif.
+
+use std::io::Write;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use owo_colors::Style;
+
+use super::event::{Event, EventKind, Outcome, StepName};
+use super::{Ui, json};
+
+struct Row {
+    step: StepName,
+    outcome: Outcome,
+    detail: String,
+    took: Duration,
+}
+
+struct Lines {
+    ui: Ui,
+    bar: Option<ProgressBar>,
+    rows: Vec<Row>,
+}
+
+/// The reporter for a run: JSON lines on standard output, or lines for people on standard error.
+#[must_use]
+pub fn reporter(ui: Ui) -> Box<dyn FnMut(Event) + Send> {
+    if ui.json {
+        return Box::new(move |event| ui.answer(&json::event(&event)));
+    }
+    let mut lines = Lines { ui, bar: None, rows: Vec::new() };
+    Box::new(move |event| lines.take(event))
+}
+
+impl Lines {
+    fn take(&mut self, event: Event) {
+        match event.kind {
+            EventKind::RunStarted { name, run, cluster } => {
+                self.line(&format!("tg {name} · cluster {cluster} · run {run}"));
+            }
+            EventKind::StepStarted { step, reason, .. } => self.started(&step, &reason),
+            EventKind::Revised { step, reason } => {
+                self.line(&format!("  {} {}: looked again: {reason}", step.kind, step.object));
+            }
+            EventKind::Note { step, text, detail } => self.note(&step, &text, detail),
+            EventKind::Bytes { step, bytes } => {
+                if let Some(bar) = &self.bar {
+                    let size = indicatif::DecimalBytes(bytes);
+                    bar.set_message(format!("{} {}: {size}", step.kind, step.object));
+                }
+            }
+            EventKind::Output { stderr, bytes, .. } => self.pass_on(stderr, &bytes),
+            EventKind::StepFinished { step, outcome, detail, took, .. } => {
+                self.finished(Row { step, outcome, detail, took });
+            }
+            EventKind::RunFinished { ok } => self.summary(ok, event.elapsed),
+        }
+    }
+
+    fn started(&mut self, step: &StepName, reason: &str) {
+        let arrow = self.ui.paint("→", Style::new().cyan());
+        self.line(&format!("{arrow} {} {}: {reason}", step.kind, step.object));
+        if self.ui.draws && !self.ui.quiet {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            if let Ok(style) = ProgressStyle::with_template("  {spinner} {wide_msg} {elapsed}") {
+                bar.set_style(style);
+            }
+            bar.set_message(format!("{} {}", step.kind, step.object));
+            bar.enable_steady_tick(Duration::from_millis(100));
+            self.bar = Some(bar);
+        }
+    }
+
+    fn note(&self, step: &StepName, text: &str, detail: bool) {
+        if !detail || self.ui.verbose {
+            self.line(&format!("  {text}"));
+        } else if let Some(bar) = &self.bar {
+            bar.set_message(format!("{} {}: {text}", step.kind, step.object));
+        }
+    }
+
+    fn finished(&mut self, row: Row) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+        let (mark, style) = match row.outcome {
+            Outcome::Done => ("✓", Style::new().green()),
+            Outcome::Skipped => ("·", Style::new().dimmed()),
+            Outcome::Failed => ("✗", Style::new().red().bold()),
+            Outcome::NotReached => (" ", Style::new().dimmed()),
+        };
+        let mark = self.ui.paint(mark, style);
+        let StepName { kind, object, .. } = &row.step;
+        match row.outcome {
+            Outcome::Done => {
+                let detail = if row.detail.is_empty() { String::new() } else { format!(": {}", row.detail) };
+                self.line(&format!("{mark} {kind} {object} in {}{detail}", seconds(row.took)));
+            }
+            Outcome::Skipped => self.line(&format!("{mark} {kind} {object} skipped: {}", row.detail)),
+            Outcome::Failed => self.line(&format!("{mark} {kind} {object} failed after {}", seconds(row.took))),
+            Outcome::NotReached => {}
+        }
+        self.rows.push(row);
+    }
+
+    fn summary(&self, ok: bool, elapsed: Duration) {
+        let width = |part: fn(&Row) -> usize| self.rows.iter().map(part).max().unwrap_or(0);
+        let (kinds, objects) =
+            (width(|row| row.step.kind.len()), width(|row| row.step.object.chars().count()));
+        self.line("");
+        for Row { step, outcome, detail, took } in &self.rows {
+            let (word, time) = match outcome {
+                Outcome::Done => ("done", seconds(*took)),
+                Outcome::Skipped => ("skipped", String::new()),
+                Outcome::Failed => ("failed", seconds(*took)),
+                Outcome::NotReached => ("not run", String::new()),
+            };
+            let (kind, object) = (step.kind, &step.object);
+            let line = format!("  {kind:kinds$}  {object:objects$}  {word:7}  {time:>8}  {detail}");
+            self.line(line.trim_end());
+        }
+        let slowest = self.rows.iter().max_by_key(|row| row.took).filter(|row| !row.took.is_zero());
+        let word = if ok { self.ui.paint("ok", Style::new().green()) } else { self.ui.paint("failed", Style::new().red()) };
+        let most = slowest.map_or(String::new(), |row| {
+            format!(", most of it in {} {} ({})", row.step.kind, row.step.object, seconds(row.took))
+        });
+        self.line(&format!("{word} in {}{most}", seconds(elapsed)));
+    }
+
+    fn pass_on(&self, stderr: bool, bytes: &[u8]) {
+        let write = || {
+            // Whoever reads it may have gone away; the run goes on.
+            if stderr {
+                let _ = std::io::stderr().lock().write_all(bytes);
+            } else {
+                let mut out = std::io::stdout().lock();
+                let _ = out.write_all(bytes).and_then(|()| out.flush());
+            }
+        };
+        match &self.bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+
+    fn line(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| self.ui.say(text)),
+            None => self.ui.say(text),
+        }
+    }
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{:.2} s", duration.as_secs_f64())
+}

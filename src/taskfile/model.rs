@@ -1,0 +1,204 @@
+//! The checked model of a task file: plain data that every later stage may trust.
+//! Depends on: names.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::names::{ImageId, ImageRef};
+
+/// A whole task file, checked: every name resolves, every path exists, no cycles.
+#[derive(Clone, Debug)]
+pub struct TaskFile {
+    /// The file itself.
+    pub path: PathBuf,
+    /// The directory of the file: relative paths and commands start here.
+    pub root: PathBuf,
+    /// `[cluster]`.
+    pub cluster: ClusterSpec,
+    /// `[images.*]` and their variants, each under its own id.
+    pub images: BTreeMap<ImageId, ImageSpec>,
+    /// `[tasks.*]`.
+    pub tasks: BTreeMap<String, Task>,
+}
+
+/// The Kind cluster that the tasks run in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterSpec {
+    /// Kind's name for it.
+    pub name: String,
+    /// A Kind configuration file.
+    pub config: Option<PathBuf>,
+    /// The node image; Kind's own default when absent.
+    pub node_image: Option<String>,
+    /// Whether tg may create it.
+    pub create: CreatePolicy,
+}
+
+/// Whether a missing cluster is created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CreatePolicy {
+    /// Create it when a step needs it.
+    IfMissing,
+    /// Never: a missing cluster is an error.
+    Never,
+}
+
+/// How one image is built and what it is called.
+#[derive(Clone, Debug)]
+pub struct ImageSpec {
+    /// Its name in the task file.
+    pub id: ImageId,
+    /// The public tag.
+    pub tag: ImageRef,
+    /// The build context, absolute.
+    pub context: PathBuf,
+    /// The Dockerfile, absolute.
+    pub dockerfile: PathBuf,
+    /// `--target`.
+    pub target: Option<String>,
+    /// Build arguments that are part of the key.
+    pub args: BTreeMap<String, String>,
+    /// Build arguments that are passed on without being part of the key.
+    pub volatile_args: BTreeMap<String, VolatileArg>,
+    /// `--platform`.
+    pub platform: Option<String>,
+}
+
+/// A build argument that does not count for the key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VolatileArg {
+    /// A fixed text.
+    Value(String),
+    /// What a command prints on its first line, run in the root when the image is built.
+    Command(Vec<String>),
+}
+
+/// A named list of steps.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// One line for `tg --list`.
+    pub description: Option<String>,
+    /// What it does, in order.
+    pub steps: Vec<Step>,
+}
+
+/// One step of a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Build an image.
+    Build {
+        /// Which image.
+        image: ImageId,
+        /// Always, or when the inputs changed.
+        when: When,
+        /// Whether the builder's cache may be used.
+        cache: BuildCache,
+    },
+    /// Load an image into the cluster's nodes.
+    Load {
+        /// Which image.
+        image: ImageId,
+        /// Always, or where a node differs.
+        when: When,
+    },
+    /// Run `cargo test`.
+    CargoTest(CargoTest),
+    /// Create or delete the cluster.
+    Cluster(ClusterAction),
+    /// Run a command.
+    Run {
+        /// Program and arguments; no shell.
+        argv: Vec<String>,
+    },
+    /// Run another task's steps here.
+    Task(String),
+}
+
+/// When a build or load happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// Every time.
+    Always,
+    /// When something differs.
+    IfNeeded,
+}
+
+/// Whether a build may use the builder's layer cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BuildCache {
+    /// Use it.
+    Use,
+    /// `--no-cache`.
+    Bypass,
+}
+
+/// What a cluster step does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClusterAction {
+    /// Make sure it is there and ready.
+    Ensure,
+    /// Delete it.
+    Delete,
+}
+
+/// A `cargo test` call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CargoTest {
+    /// The test target (`--test NAME`).
+    pub test: String,
+    /// `-p PACKAGE`.
+    pub package: Option<String>,
+    /// `--features`.
+    pub features: Vec<String>,
+    /// Arguments for the test binary.
+    pub args: Vec<String>,
+    /// Additional environment.
+    pub env: BTreeMap<String, String>,
+    /// Zero tests run is not a failure.
+    pub allow_no_tests: bool,
+}
+
+impl TaskFile {
+    /// The steps of a list with every `task` step replaced by that task's own steps. Names were checked on loading,
+    /// and so were cycles; an unknown name yields nothing.
+    #[must_use]
+    pub fn flatten(&self, steps: &[Step]) -> Vec<Step> {
+        steps
+            .iter()
+            .flat_map(|step| match step {
+                Step::Task(name) => {
+                    self.tasks.get(name).map(|task| self.flatten(&task.steps)).unwrap_or_default()
+                }
+                other => vec![other.clone()],
+            })
+            .collect()
+    }
+}
+
+impl Step {
+    /// The key that names the kind of step in the task file.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Build { .. } => "build",
+            Self::Load { .. } => "load",
+            Self::CargoTest(_) => "cargo-test",
+            Self::Cluster(_) => "cluster",
+            Self::Run { .. } => "run",
+            Self::Task(_) => "task",
+        }
+    }
+
+    /// What the step is about, for people.
+    #[must_use]
+    pub fn object(&self) -> String {
+        match self {
+            Self::Build { image, .. } | Self::Load { image, .. } => image.to_string(),
+            Self::CargoTest(test) => test.test.clone(),
+            Self::Cluster(ClusterAction::Ensure) => "create".to_owned(),
+            Self::Cluster(ClusterAction::Delete) => "delete".to_owned(),
+            Self::Run { argv } => argv.join(" "),
+            Self::Task(name) => name.clone(),
+        }
+    }
+}
