@@ -9,7 +9,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Integration tests in Kind: build what changed, load what a node lacks, say why.
 #[derive(Debug, Parser)]
-#[command(name = "tg", version, disable_help_subcommand = true, arg_required_else_help = false)]
+#[command(
+    name = "tg",
+    version,
+    disable_help_subcommand = true,
+    arg_required_else_help = false
+)]
 pub struct App {
     /// Options of every command.
     #[command(flatten)]
@@ -212,7 +217,9 @@ impl Environment {
 /// clap's own, which also carries help and version.
 pub fn parse(argv: &[OsString]) -> Result<App, clap::Error> {
     let app = App::try_parse_from(argv)?;
-    let Some(Verb::Task(rest)) = &app.command else { return Ok(app) };
+    let Some(Verb::Task(rest)) = &app.command else {
+        return Ok(app);
+    };
     let at = argv.len() - rest.len();
     let (before, after) = argv.split_at(at);
     let run = [OsString::from("run")];

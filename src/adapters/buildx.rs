@@ -43,11 +43,16 @@ impl BuildRequest {
             .args(["buildx", "build", "--progress=rawjson", "--load"])
             // Default attestations would give a fully cached build a new digest each time.
             .args(["--provenance=false", "--sbom=false"])
-            .arg("--label").arg(format!("{KEY_LABEL}={}", self.key))
-            .arg("--label").arg(format!("{IMAGE_LABEL}={}", self.image))
-            .arg("--tag").arg(&self.tag)
-            .arg("--metadata-file").arg(&self.metadata)
-            .arg("--file").arg(&self.dockerfile);
+            .arg("--label")
+            .arg(format!("{KEY_LABEL}={}", self.key))
+            .arg("--label")
+            .arg(format!("{IMAGE_LABEL}={}", self.image))
+            .arg("--tag")
+            .arg(&self.tag)
+            .arg("--metadata-file")
+            .arg(&self.metadata)
+            .arg("--file")
+            .arg(&self.dockerfile);
         for (name, value) in [("--target", &self.target), ("--platform", &self.platform)] {
             if let Some(value) = value {
                 command = command.arg(name).arg(value);
@@ -138,7 +143,8 @@ impl ProgressReader {
         };
         for vertex in status.vertexes {
             if !vertex.name.is_empty() {
-                self.names.insert(vertex.digest.clone(), vertex.name.clone());
+                self.names
+                    .insert(vertex.digest.clone(), vertex.name.clone());
             }
             let name = self.names.get(&vertex.digest).cloned().unwrap_or_default();
             if vertex.started.is_some() && self.started.insert(vertex.digest.clone()) {
@@ -147,7 +153,10 @@ impl ProgressReader {
             if !vertex.error.is_empty() {
                 told.push(Progress::Error(format!("{name}: {}", vertex.error)));
             } else if vertex.completed.is_some() && self.done.insert(vertex.digest) {
-                told.push(Progress::Finished { name, cached: vertex.cached });
+                told.push(Progress::Finished {
+                    name,
+                    cached: vertex.cached,
+                });
             }
         }
         for data in status.logs.into_iter().filter_map(|log| log.data) {
@@ -184,7 +193,9 @@ fn decode_base64(text: &str) -> Vec<u8> {
 #[must_use]
 pub fn config_digest(metadata: &str) -> Option<ConfigDigest> {
     let json: serde_json::Value = serde_json::from_str(metadata).ok()?;
-    let plain = json.get("containerimage.config.digest").or_else(|| json.get("containerimage.digest"));
+    let plain = json
+        .get("containerimage.config.digest")
+        .or_else(|| json.get("containerimage.digest"));
     ConfigDigest::parse(plain?.as_str()?)
 }
 
@@ -210,7 +221,10 @@ mod tests {
             told,
             [
                 Progress::Started("[1/2] FROM x".to_owned()),
-                Progress::Finished { name: "[1/2] FROM x".to_owned(), cached: true },
+                Progress::Finished {
+                    name: "[1/2] FROM x".to_owned(),
+                    cached: true
+                },
                 Progress::Started("[2/2] RUN y".to_owned()),
                 Progress::Log("hi".to_owned()),
                 Progress::Log("you".to_owned()),

@@ -3,8 +3,8 @@
 use super::Context;
 use crate::cli::CleanPart;
 use crate::error::{Failure, Kind};
-use crate::execute::live::Live;
 use crate::execute::effects::Effects;
+use crate::execute::live::Live;
 use crate::facts::Known;
 use crate::facts::gather::World;
 use crate::names::ImageRef;
@@ -12,7 +12,12 @@ use crate::plan::Reason;
 use crate::report::event::{Emitter, StepName};
 use crate::taskfile::model::ClusterAction;
 
-pub(crate) async fn clean(context: &Context, world: &World, what: CleanPart, yes: bool) -> Result<(), Failure> {
+pub(crate) async fn clean(
+    context: &Context,
+    world: &World,
+    what: CleanPart,
+    yes: bool,
+) -> Result<(), Failure> {
     let ui = context.ui;
     let name = &world.file.cluster.name;
     let docker = |error| Failure::new(Kind::Docker, anyhow::Error::new(error));
@@ -26,7 +31,11 @@ pub(crate) async fn clean(context: &Context, world: &World, what: CleanPart, yes
             ui.say(&format!("cluster {name} is left alone: tg did not make it"));
         }
     }
-    let images = if what == CleanPart::Cluster { Vec::new() } else { ours(context, world).await };
+    let images = if what == CleanPart::Cluster {
+        Vec::new()
+    } else {
+        ours(context, world).await
+    };
     for (tag, size) in &images {
         ui.answer(&format!("image {tag}: {} MB", size / 1_000_000));
     }
@@ -39,10 +48,16 @@ pub(crate) async fn clean(context: &Context, world: &World, what: CleanPart, yes
     }
     if !yes {
         if !context.environment.asks {
-            return Err(Failure::said(Kind::Refused, "nobody to ask whether to remove this").hint("tg clean --yes"));
+            return Err(
+                Failure::said(Kind::Refused, "nobody to ask whether to remove this")
+                    .hint("tg clean --yes"),
+            );
         }
         if !ui.confirm("Remove this?") {
-            return Err(Failure::said(Kind::Refused, "not confirmed; nothing was removed"));
+            return Err(Failure::said(
+                Kind::Refused,
+                "not confirmed; nothing was removed",
+            ));
         }
     }
     for (tag, _) in &images {
@@ -59,9 +74,14 @@ async fn ours(context: &Context, world: &World) -> Vec<(ImageRef, u64)> {
     let mut found = Vec::new();
     for spec in world.file.images.values() {
         match world.host_image(spec).await {
-            Known::Yes(Some(host)) if host.key.is_some() => found.push((spec.tag.clone(), host.size)),
+            Known::Yes(Some(host)) if host.key.is_some() => {
+                found.push((spec.tag.clone(), host.size))
+            }
             Known::Yes(Some(_)) => {
-                context.ui.say(&format!("image {} is left alone: tg did not build it", spec.tag));
+                context.ui.say(&format!(
+                    "image {} is left alone: tg did not build it",
+                    spec.tag
+                ));
             }
             _ => {}
         }
@@ -79,6 +99,12 @@ async fn delete_cluster(world: &World) -> Result<(), Failure> {
         extra: Vec::new(),
         color: false,
     };
-    let step = StepName { index: 0, kind: "cluster", object: world.file.cluster.name.clone() };
-    live.cluster(&step, ClusterAction::Delete, &Reason::Unconditional).await.map(drop)
+    let step = StepName {
+        index: 0,
+        kind: "cluster",
+        object: world.file.cluster.name.clone(),
+    };
+    live.cluster(&step, ClusterAction::Delete, &Reason::Unconditional)
+        .await
+        .map(drop)
 }

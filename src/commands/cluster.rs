@@ -8,7 +8,11 @@ use crate::facts::{ClusterState, Known};
 use crate::report::print_status;
 use crate::taskfile::model::{ClusterAction, Step};
 
-pub(crate) async fn cluster(context: &Context, world: &World, what: ClusterVerb) -> Result<(), Failure> {
+pub(crate) async fn cluster(
+    context: &Context,
+    world: &World,
+    what: ClusterVerb,
+) -> Result<(), Failure> {
     let ensure = Step::Cluster(ClusterAction::Ensure);
     let mut steps = Vec::new();
     let name = match what {
@@ -16,7 +20,9 @@ pub(crate) async fn cluster(context: &Context, world: &World, what: ClusterVerb)
             let facts = world.gather(&[ensure]).await;
             print_status(context.ui, &world.file, &facts, &[]);
             let ready = matches!(facts.cluster, Known::Yes(ClusterState::Ready { .. }));
-            let not_ready = || Failure::said(Kind::Cluster, "the cluster is not ready").hint("tg cluster create");
+            let not_ready = || {
+                Failure::said(Kind::Cluster, "the cluster is not ready").hint("tg cluster create")
+            };
             return if ready { Ok(()) } else { Err(not_ready()) };
         }
         ClusterVerb::Delete => {
@@ -32,5 +38,14 @@ pub(crate) async fn cluster(context: &Context, world: &World, what: ClusterVerb)
             "cluster create"
         }
     };
-    run::run(context, world, run::Request { name: name.to_owned(), steps, extra: Vec::new() }).await
+    run::run(
+        context,
+        world,
+        run::Request {
+            name: name.to_owned(),
+            steps,
+            extra: Vec::new(),
+        },
+    )
+    .await
 }

@@ -48,7 +48,11 @@ pub fn ui(app: &App, environment: &Environment) -> Ui {
 /// The failure to report and exit with.
 pub fn dispatch(app: App, environment: Environment) -> Result<(), Failure> {
     let ui = ui(&app, &environment);
-    let mut context = Context { app, environment, ui };
+    let mut context = Context {
+        app,
+        environment,
+        ui,
+    };
     let verb = context.app.command.take();
     if let Some(Verb::Completions { shell }) = verb {
         completions::print(shell);
@@ -61,23 +65,35 @@ pub fn dispatch(app: App, environment: Environment) -> Result<(), Failure> {
     };
     let ad_hoc = |name: &str, images: &[String], step: fn(ImageId) -> Step| {
         let steps = select(&file, images)?.into_iter().map(step).collect();
-        Ok::<_, Failure>(run::Request { name: name.to_owned(), steps, extra: Vec::new() })
+        Ok::<_, Failure>(run::Request {
+            name: name.to_owned(),
+            steps,
+            extra: Vec::new(),
+        })
     };
     let request = match &verb {
         Verb::Test { tier, extra } => named(&file, &format!("test-{tier}"), extra)?,
         Verb::Run { task, extra } => named(&file, task, extra)?,
-        Verb::Build(list) => ad_hoc("build", &list.images, |image| build(image, When::Always, BuildCache::Use))?,
-        Verb::BuildIfNeeded(list) => {
-            ad_hoc("build-if-needed", &list.images, |image| build(image, When::IfNeeded, BuildCache::Use))?
+        Verb::Build(list) => ad_hoc("build", &list.images, |image| {
+            build(image, When::Always, BuildCache::Use)
+        })?,
+        Verb::BuildIfNeeded(list) => ad_hoc("build-if-needed", &list.images, |image| {
+            build(image, When::IfNeeded, BuildCache::Use)
+        })?,
+        Verb::Rebuild(list) => ad_hoc("rebuild", &list.images, |image| {
+            build(image, When::Always, BuildCache::Bypass)
+        })?,
+        Verb::Load(list) => ad_hoc("load", &list.images, |image| Step::Load {
+            image,
+            when: When::Always,
+        })?,
+        Verb::LoadIfNeeded(list) => ad_hoc("load-if-needed", &list.images, |image| Step::Load {
+            image,
+            when: When::IfNeeded,
+        })?,
+        Verb::Cluster(what) => {
+            return context.block_on(file, async |c, w| cluster::cluster(c, w, *what).await);
         }
-        Verb::Rebuild(list) => {
-            ad_hoc("rebuild", &list.images, |image| build(image, When::Always, BuildCache::Bypass))?
-        }
-        Verb::Load(list) => ad_hoc("load", &list.images, |image| Step::Load { image, when: When::Always })?,
-        Verb::LoadIfNeeded(list) => {
-            ad_hoc("load-if-needed", &list.images, |image| Step::Load { image, when: When::IfNeeded })?
-        }
-        Verb::Cluster(what) => return context.block_on(file, async |c, w| cluster::cluster(c, w, *what).await),
         Verb::CacheStatus(list) => {
             let images = select(&file, &list.images)?;
             return context.block_on(file, async |c, w| status::status(c, w, &images).await);
@@ -98,7 +114,15 @@ fn build(image: ImageId, when: When, cache: BuildCache) -> Step {
 fn named(file: &TaskFile, name: &str, extra: &[String]) -> Result<run::Request, Failure> {
     let Some(task) = file.tasks.get(name) else {
         let failure = Failure::said(Kind::Usage, format!("no task or command `{name}`"));
-        let commands = ["test", "run", "build", "load", "cluster", "cache-status", "clean"];
+        let commands = [
+            "test",
+            "run",
+            "build",
+            "load",
+            "cluster",
+            "cache-status",
+            "clean",
+        ];
         let known = file.tasks.keys().map(String::as_str).chain(commands);
         let failure = match nearest(name, known) {
             Some(near) => failure.hint(format!("did you mean `{near}`?")),
@@ -106,25 +130,39 @@ fn named(file: &TaskFile, name: &str, extra: &[String]) -> Result<run::Request, 
         };
         return Err(failure.hint("tg --list shows the tasks, tg --help the commands"));
     };
-    Ok(run::Request { name: name.to_owned(), steps: task.steps.clone(), extra: extra.to_vec() })
+    Ok(run::Request {
+        name: name.to_owned(),
+        steps: task.steps.clone(),
+        extra: extra.to_vec(),
+    })
 }
 
 /// The images that names stand for; all that are no variants when there are no names.
 fn select(file: &TaskFile, names: &[String]) -> Result<Vec<ImageId>, Failure> {
     if names.is_empty() {
-        return Ok(file.images.keys().filter(|id| id.variant.is_none()).cloned().collect());
+        return Ok(file
+            .images
+            .keys()
+            .filter(|id| id.variant.is_none())
+            .cloned()
+            .collect());
     }
     let known: Vec<String> = file.images.keys().map(ToString::to_string).collect();
     names
         .iter()
         .map(|name| {
-            file.images.keys().find(|id| id.to_string() == *name).cloned().ok_or_else(|| {
-                let failure = Failure::said(Kind::Usage, format!("no image `{name}` in the task file"));
-                match nearest(name, known.iter().map(String::as_str)) {
-                    Some(near) => failure.hint(format!("did you mean `{near}`?")),
-                    None => failure.hint(format!("defined: {}", known.join(", "))),
-                }
-            })
+            file.images
+                .keys()
+                .find(|id| id.to_string() == *name)
+                .cloned()
+                .ok_or_else(|| {
+                    let failure =
+                        Failure::said(Kind::Usage, format!("no image `{name}` in the task file"));
+                    match nearest(name, known.iter().map(String::as_str)) {
+                        Some(near) => failure.hint(format!("did you mean `{near}`?")),
+                        None => failure.hint(format!("defined: {}", known.join(", "))),
+                    }
+                })
         })
         .collect()
 }
@@ -133,16 +171,27 @@ impl Context {
     fn task_file(&self) -> Result<TaskFile, Failure> {
         let global = &self.app.global;
         let here = std::env::current_dir().map_err(|error| Failure::new(Kind::Internal, error))?;
-        let start = global.directory.as_ref().map_or(here.clone(), |directory| here.join(directory));
-        let loaded = taskfile::locate(global.file.as_deref(), &start).and_then(|path| taskfile::load(&path));
+        let start = global
+            .directory
+            .as_ref()
+            .map_or(here.clone(), |directory| here.join(directory));
+        let loaded =
+            taskfile::locate(global.file.as_deref(), &start).and_then(|path| taskfile::load(&path));
         let mut file = loaded.map_err(|error| {
             let missing = matches!(error, LoadError::NotFound { .. });
             let failure = Failure::new(Kind::TaskFile, error);
-            if missing { failure.hint("write one, or name one with --file") } else { failure }
+            if missing {
+                failure.hint("write one, or name one with --file")
+            } else {
+                failure
+            }
         })?;
         if let Some(name) = &global.cluster {
             if !taskfile::is_cluster_name(name) {
-                return Err(Failure::said(Kind::Usage, format!("`{name}` is not a name that Kind accepts")));
+                return Err(Failure::said(
+                    Kind::Usage,
+                    format!("`{name}` is not a name that Kind accepts"),
+                ));
             }
             file.cluster.name.clone_from(name);
         }
@@ -159,11 +208,23 @@ impl Context {
         command: impl AsyncFnOnce(&Self, &World) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let internal = |error: std::io::Error| Failure::new(Kind::Internal, error);
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(internal)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .map_err(internal)?;
         runtime.block_on(async {
-            if let Some(provider) = self.environment.provider.as_deref().filter(|name| *name != "docker") {
-                let message = format!("KIND_EXPERIMENTAL_PROVIDER={provider}: tg works with Docker only");
-                return Err(Failure::said(Kind::Cluster, message).hint("unset KIND_EXPERIMENTAL_PROVIDER"));
+            if let Some(provider) = self
+                .environment
+                .provider
+                .as_deref()
+                .filter(|name| *name != "docker")
+            {
+                let message =
+                    format!("KIND_EXPERIMENTAL_PROVIDER={provider}: tg works with Docker only");
+                return Err(
+                    Failure::said(Kind::Cluster, message).hint("unset KIND_EXPERIMENTAL_PROVIDER")
+                );
             }
             let interrupt = Interrupt::listen().map_err(internal)?;
             let address = Address {
@@ -171,12 +232,22 @@ impl Context {
                 context: self.environment.docker_context.clone(),
                 config: self.environment.docker_config.clone(),
             };
-            let engine = Engine::connect(&address, &interrupt).await.map_err(no_docker)?;
+            let engine = Engine::connect(&address, &interrupt)
+                .await
+                .map_err(no_docker)?;
             let state = State::new(self.environment.state.clone(), &file.path);
-            command(self, &World { file, engine, state, interrupt }).await
+            command(
+                self,
+                &World {
+                    file,
+                    engine,
+                    state,
+                    interrupt,
+                },
+            )
+            .await
         })
     }
-
 }
 
 fn no_docker(error: DockerError) -> Failure {

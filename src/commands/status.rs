@@ -8,11 +8,25 @@ use crate::plan::decide;
 use crate::report::{StatusRow, print_status};
 use crate::taskfile::model::{BuildCache, Step, When};
 
-pub(crate) async fn status(context: &Context, world: &World, images: &[ImageId]) -> Result<(), Failure> {
+pub(crate) async fn status(
+    context: &Context,
+    world: &World,
+    images: &[ImageId],
+) -> Result<(), Failure> {
     let when = When::IfNeeded;
-    let build = |image: &ImageId| Step::Build { image: image.clone(), when, cache: BuildCache::Use };
-    let load = |image: &ImageId| Step::Load { image: image.clone(), when };
-    let steps: Vec<Step> = images.iter().flat_map(|image| [build(image), load(image)]).collect();
+    let build = |image: &ImageId| Step::Build {
+        image: image.clone(),
+        when,
+        cache: BuildCache::Use,
+    };
+    let load = |image: &ImageId| Step::Load {
+        image: image.clone(),
+        when,
+    };
+    let steps: Vec<Step> = images
+        .iter()
+        .flat_map(|image| [build(image), load(image)])
+        .collect();
     let facts = world.gather(&steps).await;
     let rows: Vec<StatusRow<'_>> = images
         .iter()

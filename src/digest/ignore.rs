@@ -16,7 +16,10 @@ enum Token {
     /// `**` elsewhere: nothing, or anything that ends in a slash.
     Directories,
     /// `[…]`: one byte of these ranges, or none of them.
-    Class { negated: bool, ranges: Vec<(u8, u8)> },
+    Class {
+        negated: bool,
+        ranges: Vec<(u8, u8)>,
+    },
 }
 
 /// A line of the ignore file.
@@ -64,7 +67,10 @@ impl IgnoreRules {
     /// The rule that decides about a path (relative, `/` between components), if any matches.
     #[must_use]
     pub fn deciding(&self, path: &[u8]) -> Option<&Rule> {
-        self.rules.iter().rev().find(|rule| rule.matches_or_parent(path))
+        self.rules
+            .iter()
+            .rev()
+            .find(|rule| rule.matches_or_parent(path))
     }
 
     /// Whether the builder leaves the path out of the context.
@@ -87,14 +93,23 @@ impl IgnoreRules {
 impl Rule {
     fn matches_or_parent(&self, path: &[u8]) -> bool {
         let parents = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
-        matches(&self.tokens, path) || parents.into_iter().any(|(at, _)| matches(&self.tokens, &path[..at]))
+        matches(&self.tokens, path)
+            || parents
+                .into_iter()
+                .any(|(at, _)| matches(&self.tokens, &path[..at]))
     }
 
     /// The leading bytes of every path that this rule can match.
     fn fixed_prefix(&self) -> Vec<u8> {
         self.tokens
             .iter()
-            .map_while(|token| if let Token::Byte(byte) = token { Some(*byte) } else { None })
+            .map_while(|token| {
+                if let Token::Byte(byte) = token {
+                    Some(*byte)
+                } else {
+                    None
+                }
+            })
             .collect()
     }
 }
@@ -109,7 +124,10 @@ fn parse_line(line: usize, text: &str) -> Result<Option<Rule>, BadPattern> {
         Some(rest) => (true, rest.trim()),
         None => (false, text),
     };
-    let bad = |message: &str| BadPattern { line, message: message.to_owned() };
+    let bad = |message: &str| BadPattern {
+        line,
+        message: message.to_owned(),
+    };
     if text.is_empty() {
         return Err(bad("`!` without a pattern"));
     }
@@ -121,8 +139,13 @@ fn parse_line(line: usize, text: &str) -> Result<Option<Rule>, BadPattern> {
         // The builder drops "exclude everything by naming the root": the root itself is never excluded.
         return Ok(None);
     }
-    let tokens = tokenize(pattern.as_bytes()).map_err(|message| bad(message))?;
-    Ok(Some(Rule { line, pattern, keeps, tokens }))
+    let tokens = tokenize(pattern.as_bytes()).map_err(bad)?;
+    Ok(Some(Rule {
+        line,
+        pattern,
+        keeps,
+        tokens,
+    }))
 }
 
 /// Go's `filepath.Clean`: the shortest spelling of the same path.
@@ -157,7 +180,11 @@ fn tokenize(pattern: &[u8]) -> Result<Vec<Token>, &'static str> {
                 if pattern.get(at) == Some(&b'/') {
                     at += 1;
                 }
-                tokens.push(if at >= pattern.len() { Token::Rest } else { Token::Directories });
+                tokens.push(if at >= pattern.len() {
+                    Token::Rest
+                } else {
+                    Token::Directories
+                });
             }
             b'*' => tokens.push(Token::Star),
             b'?' => tokens.push(Token::One),
@@ -215,14 +242,20 @@ fn class(pattern: &[u8], mut at: usize) -> Result<(Token, usize), &'static str> 
 }
 
 fn matches(tokens: &[Token], path: &[u8]) -> bool {
-    let Some((token, rest)) = tokens.split_first() else { return path.is_empty() };
+    let Some((token, rest)) = tokens.split_first() else {
+        return path.is_empty();
+    };
     match token {
         Token::Rest => true,
         Token::Byte(wanted) => path.first() == Some(wanted) && matches(rest, &path[1..]),
         Token::One => path.first().is_some_and(|b| *b != b'/') && matches(rest, &path[1..]),
         Token::Class { negated, ranges } => {
-            let Some(byte) = path.first() else { return false };
-            let inside = ranges.iter().any(|(low, high)| (low..=high).contains(&byte));
+            let Some(byte) = path.first() else {
+                return false;
+            };
+            let inside = ranges
+                .iter()
+                .any(|(low, high)| (low..=high).contains(&byte));
             inside != *negated && matches(rest, &path[1..])
         }
         Token::Star => {
@@ -231,7 +264,10 @@ fn matches(tokens: &[Token], path: &[u8]) -> bool {
         }
         Token::Directories => {
             let slashes = path.iter().enumerate().filter(|(_, b)| **b == b'/');
-            matches(rest, path) || slashes.into_iter().any(|(at, _)| matches(rest, &path[at + 1..]))
+            matches(rest, path)
+                || slashes
+                    .into_iter()
+                    .any(|(at, _)| matches(rest, &path[at + 1..]))
         }
     }
 }
@@ -243,18 +279,32 @@ mod tests {
     fn check(file: &str, excluded: &[&str], kept: &[&str]) {
         let rules = IgnoreRules::parse(file.as_bytes()).unwrap();
         for path in excluded {
-            assert!(rules.excludes(path.as_bytes()), "{file:?} must exclude {path}");
+            assert!(
+                rules.excludes(path.as_bytes()),
+                "{file:?} must exclude {path}"
+            );
         }
         for path in kept {
-            assert!(!rules.excludes(path.as_bytes()), "{file:?} must keep {path}");
+            assert!(
+                !rules.excludes(path.as_bytes()),
+                "{file:?} must keep {path}"
+            );
         }
     }
 
     #[test]
     fn patterns_mean_what_the_builder_means() {
-        check("target", &["target", "target/debug/x"], &["sub/target", "targets"]);
+        check(
+            "target",
+            &["target", "target/debug/x"],
+            &["sub/target", "targets"],
+        );
         check("/target/", &["target"], &["a/target"]);
-        check("**/target", &["target", "a/target", "a/b/target/x"], &["a/targets"]);
+        check(
+            "**/target",
+            &["target", "a/target", "a/b/target/x"],
+            &["a/targets"],
+        );
         check("dir/**", &["dir/a", "dir/a/b"], &["dir", "dirx/a"]);
         check("*.md", &["a.md"], &["sub/a.md"]);
         check("**/*.md", &["a.md", "sub/a.md"], &["a.mdx"]);
@@ -278,13 +328,28 @@ mod tests {
 
     #[test]
     fn lines_are_read_as_the_builder_reads_them() {
-        check("\u{feff}a\r\n# comment\n\n  b  \n  # c\n! d", &["a", "b", "# c"], &["d", "# comment"]);
+        check(
+            "\u{feff}a\r\n# comment\n\n  b  \n  # c\n! d",
+            &["a", "b", "# c"],
+            &["d", "# comment"],
+        );
     }
 
     #[test]
     fn malformed_lines_are_errors_with_their_number() {
-        for (file, line) in [("a\n!", 2), ("[", 1), ("\n\n[z-a]", 3), ("a\\", 1), ("[]", 1), ("[-a]", 1)] {
-            assert_eq!(IgnoreRules::parse(file.as_bytes()).unwrap_err().line, line, "{file:?}");
+        for (file, line) in [
+            ("a\n!", 2),
+            ("[", 1),
+            ("\n\n[z-a]", 3),
+            ("a\\", 1),
+            ("[]", 1),
+            ("[-a]", 1),
+        ] {
+            assert_eq!(
+                IgnoreRules::parse(file.as_bytes()).unwrap_err().line,
+                line,
+                "{file:?}"
+            );
         }
     }
 
@@ -294,6 +359,10 @@ mod tests {
         assert!(rules.may_keep_below(b"src"));
         assert!(rules.may_keep_below(b"docs/deep"));
         assert!(!rules.may_keep_below(b"target"));
-        assert!(IgnoreRules::parse(b"*\n!**/x").unwrap().may_keep_below(b"target"));
+        assert!(
+            IgnoreRules::parse(b"*\n!**/x")
+                .unwrap()
+                .may_keep_below(b"target")
+        );
     }
 }

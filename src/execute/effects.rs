@@ -9,16 +9,34 @@ use crate::report::event::StepName;
 use crate::taskfile::model::{BuildCache, CargoTest, ClusterAction, Step};
 
 /// The effects of steps. Each returns what it did, in a few words.
-#[expect(async_fn_in_trait, reason = "the crate is the only user; no Send bound is needed")]
+#[expect(
+    async_fn_in_trait,
+    reason = "the crate is the only user; no Send bound is needed"
+)]
 pub trait Effects {
     /// Looks again at what one step is about.
     async fn observe(&self, step: &Step) -> Facts;
     /// Builds an image.
-    async fn build(&self, name: &StepName, image: &ImageId, cache: BuildCache) -> Result<String, Failure>;
+    async fn build(
+        &self,
+        name: &StepName,
+        image: &ImageId,
+        cache: BuildCache,
+    ) -> Result<String, Failure>;
     /// Loads an image into nodes and verifies it there.
-    async fn load(&self, name: &StepName, image: &ImageId, nodes: &[String]) -> Result<String, Failure>;
+    async fn load(
+        &self,
+        name: &StepName,
+        image: &ImageId,
+        nodes: &[String],
+    ) -> Result<String, Failure>;
     /// Creates or deletes the cluster.
-    async fn cluster(&self, name: &StepName, action: ClusterAction, reason: &Reason) -> Result<String, Failure>;
+    async fn cluster(
+        &self,
+        name: &StepName,
+        action: ClusterAction,
+        reason: &Reason,
+    ) -> Result<String, Failure>;
     /// Runs `cargo test`.
     async fn test(&self, name: &StepName, test: &CargoTest) -> Result<String, Failure>;
     /// Runs a command.

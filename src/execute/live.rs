@@ -42,15 +42,30 @@ impl Effects for Live<'_> {
         self.world.gather(std::slice::from_ref(step)).await
     }
 
-    async fn build(&self, name: &StepName, image: &ImageId, cache: BuildCache) -> Result<String, Failure> {
+    async fn build(
+        &self,
+        name: &StepName,
+        image: &ImageId,
+        cache: BuildCache,
+    ) -> Result<String, Failure> {
         self.build_image(name, image, cache).await
     }
 
-    async fn load(&self, name: &StepName, image: &ImageId, nodes: &[String]) -> Result<String, Failure> {
+    async fn load(
+        &self,
+        name: &StepName,
+        image: &ImageId,
+        nodes: &[String],
+    ) -> Result<String, Failure> {
         self.load_image(name, image, nodes).await
     }
 
-    async fn cluster(&self, name: &StepName, action: ClusterAction, reason: &Reason) -> Result<String, Failure> {
+    async fn cluster(
+        &self,
+        name: &StepName,
+        action: ClusterAction,
+        reason: &Reason,
+    ) -> Result<String, Failure> {
         match action {
             ClusterAction::Delete => self.delete_cluster().await,
             ClusterAction::Ensure => {
@@ -80,7 +95,10 @@ impl Effects for Live<'_> {
         .await
         .map_err(|error| self.child_error(error))?;
         let counts = results.counts();
-        let summary = format!("{} passed, {} failed, {} ignored", counts.passed, counts.failed, counts.ignored);
+        let summary = format!(
+            "{} passed, {} failed, {} ignored",
+            counts.passed, counts.failed, counts.ignored
+        );
         if status.success() && counts.passed == 0 && !test.allow_no_tests {
             let message = format!("`{}` ran no test ({summary})", test.test);
             return Err(Failure::said(Kind::NoTests, message)
@@ -89,13 +107,24 @@ impl Effects for Live<'_> {
         if status.success() {
             return Ok(summary);
         }
-        let what = if counts.binaries == 0 { "the tests did not compile or start" } else { "tests failed" };
-        Err(child_failure(status, format!("{what}: `{command}` ({summary})")))
+        let what = if counts.binaries == 0 {
+            "the tests did not compile or start"
+        } else {
+            "tests failed"
+        };
+        Err(child_failure(
+            status,
+            format!("{what}: `{command}` ({summary})"),
+        ))
     }
 
     async fn command(&self, name: &StepName, argv: &[String]) -> Result<String, Failure> {
-        let (program, args) = argv.split_first().map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
-        let mut command = Command::new(program).args(args).directory(&self.world.file.root);
+        let (program, args) = argv
+            .split_first()
+            .map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
+        let mut command = Command::new(program)
+            .args(args)
+            .directory(&self.world.file.root);
         for (variable, value) in self.environment().await? {
             command = command.env(variable, value);
         }
@@ -106,18 +135,29 @@ impl Effects for Live<'_> {
         if status.success() {
             return Ok(String::new());
         }
-        Err(child_failure(status, format!("`{}` failed with {status}", argv.join(" "))))
+        Err(child_failure(
+            status,
+            format!("`{}` failed with {status}", argv.join(" ")),
+        ))
     }
 }
 
 impl Live<'_> {
     fn output(&self, name: &StepName, from: Stream, bytes: &[u8]) {
         let (step, stderr, bytes) = (name.clone(), from == Stream::Err, bytes.to_vec());
-        self.emitter.emit(EventKind::Output { step, stderr, bytes });
+        self.emitter.emit(EventKind::Output {
+            step,
+            stderr,
+            bytes,
+        });
     }
 
     fn note(&self, name: &StepName, text: impl Into<String>, detail: bool) {
-        self.emitter.emit(EventKind::Note { step: name.clone(), text: text.into(), detail });
+        self.emitter.emit(EventKind::Note {
+            step: name.clone(),
+            text: text.into(),
+            detail,
+        });
     }
 
     fn child_error(&self, error: ProcessError) -> Failure {
@@ -150,12 +190,29 @@ impl Live<'_> {
             ("TG_RUN_ID".to_owned(), self.run.clone()),
         ];
         let mut chosen: BTreeMap<&String, &ImageId> = BTreeMap::new();
-        for id in file.images.keys().filter(|id| id.variant.is_none()).chain(&self.images) {
+        for id in file
+            .images
+            .keys()
+            .filter(|id| id.variant.is_none())
+            .chain(&self.images)
+        {
             chosen.insert(&id.name, id);
         }
         for id in chosen.into_values() {
-            let Some(spec) = file.images.get(id) else { continue };
-            let suffix: String = id.name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
+            let Some(spec) = file.images.get(id) else {
+                continue;
+            };
+            let suffix: String = id
+                .name
+                .chars()
+                .map(|c| {
+                    if c.is_ascii_alphanumeric() {
+                        c.to_ascii_uppercase()
+                    } else {
+                        '_'
+                    }
+                })
+                .collect();
             environment.push((format!("TG_IMAGE_{suffix}"), spec.tag.familiar().to_owned()));
             if let Known::Yes(Some(host)) = self.world.host_image(spec).await {
                 let digest = host.config.map_or(host.id, |config| config.to_string());
@@ -174,7 +231,8 @@ impl Live<'_> {
         };
         record(Some(std::process::id()), Vec::new())?;
         let config = spec.config.as_deref();
-        let command = cluster::create_command(&spec.name, &kubeconfig, config, spec.node_image.as_deref());
+        let command =
+            cluster::create_command(&spec.name, &kubeconfig, config, spec.node_image.as_deref());
         let created = process::output(&command, &world.interrupt).await;
         if let Err(error) = created {
             // What this run began, this run removes; also when it was interrupted, so without listening to that.
@@ -189,22 +247,34 @@ impl Live<'_> {
         let nodes = nodes.map_err(|error| Failure::new(Kind::Docker, error))?;
         record(None, nodes.iter().map(|node| node.id.clone()).collect())?;
         self.note(name, "nodes are up; waiting until they are ready", false);
-        let text = std::fs::read_to_string(&kubeconfig).map_err(|error| Failure::new(Kind::Cluster, error))?;
+        let text = std::fs::read_to_string(&kubeconfig)
+            .map_err(|error| Failure::new(Kind::Cluster, error))?;
         let ready = cluster::wait_ready(&text, world.engine.host(), &world.interrupt).await;
         ready.map_err(|error| self.cluster_failure(error))?;
-        Ok(format!("{} node{}", nodes.len(), if nodes.len() == 1 { "" } else { "s" }))
+        Ok(format!(
+            "{} node{}",
+            nodes.len(),
+            if nodes.len() == 1 { "" } else { "s" }
+        ))
     }
 
     async fn delete_cluster(&self) -> Result<String, Failure> {
         let (world, name) = (self.world, &self.world.file.cluster.name);
-        let nodes = world.engine.nodes(name).await.map_err(|error| Failure::new(Kind::Docker, error))?;
+        let nodes = world
+            .engine
+            .nodes(name)
+            .await
+            .map_err(|error| Failure::new(Kind::Docker, error))?;
         if nodes.is_empty() {
             world.state.forget_cluster(name);
             return Ok("was not there".to_owned());
         }
         if !world.is_ours(&nodes) {
-            return Err(Failure::said(Kind::Refused, format!("tg did not make the cluster `{name}` and leaves it alone"))
-                .hint(format!("kind delete cluster --name {name}")));
+            return Err(Failure::said(
+                Kind::Refused,
+                format!("tg did not make the cluster `{name}` and leaves it alone"),
+            )
+            .hint(format!("kind delete cluster --name {name}")));
         }
         let command = cluster::delete_command(name, &self.kubeconfig_path());
         let deleted = process::output(&command, &world.interrupt).await;
@@ -230,6 +300,9 @@ impl Live<'_> {
 /// The child's own exit code passes through; ended by a signal it is 128 and the signal's number, as a shell has it.
 fn child_failure(status: std::process::ExitStatus, message: String) -> Failure {
     use std::os::unix::process::ExitStatusExt;
-    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
+    let code = status
+        .code()
+        .or_else(|| status.signal().map(|signal| 128 + signal))
+        .unwrap_or(1);
     Failure::said(Kind::Child(u8::try_from(code).unwrap_or(1)), message)
 }

@@ -41,13 +41,29 @@ pub async fn execute(plan: &Plan, run: &Run<'_>, effects: &impl Effects) -> Resu
     let mut world_changed = false;
     for (index, planned) in plan.steps.iter().enumerate() {
         let step = &planned.step;
-        let name = StepName { index, kind: step.kind(), object: object(step, run.file) };
+        let name = StepName {
+            index,
+            kind: step.kind(),
+            object: object(step, run.file),
+        };
         if failure.is_some() {
-            finish(run, name, Outcome::NotReached, "an earlier step failed", "not-reached", Instant::now());
+            finish(
+                run,
+                name,
+                Outcome::NotReached,
+                "an earlier step failed",
+                "not-reached",
+                Instant::now(),
+            );
             continue;
         }
         let mut decision = planned.decision.clone();
-        if world_changed && matches!(step, Step::Build { .. } | Step::Load { .. } | Step::Cluster(_)) {
+        if world_changed
+            && matches!(
+                step,
+                Step::Build { .. } | Step::Load { .. } | Step::Cluster(_)
+            )
+        {
             let facts = effects.observe(step).await;
             let fresh = decide(step, run.file, &facts, run.force);
             if std::mem::discriminant(&fresh) != std::mem::discriminant(&decision) {
@@ -61,13 +77,19 @@ pub async fn execute(plan: &Plan, run: &Run<'_>, effects: &impl Effects) -> Resu
             Err(failed) => failure = Some(failed),
         }
     }
-    run.emitter.emit(EventKind::RunFinished { ok: failure.is_none() });
+    run.emitter.emit(EventKind::RunFinished {
+        ok: failure.is_none(),
+    });
     failure.map_or(Ok(()), Err)
 }
 
 /// What a step is about, with the cluster's name where that is it.
 fn object(step: &Step, file: &TaskFile) -> String {
-    if matches!(step, Step::Cluster(_)) { file.cluster.name.clone() } else { step.object() }
+    if matches!(step, Step::Cluster(_)) {
+        file.cluster.name.clone()
+    } else {
+        step.object()
+    }
 }
 
 /// Does what was decided. Returns whether anything ran.
@@ -82,17 +104,35 @@ async fn perform(
     let code = decision.reason().code();
     let (reason, nodes) = match decision {
         Decision::Skip(reason) => {
-            finish(run, name.clone(), Outcome::Skipped, &reason.to_string(), code, began);
+            finish(
+                run,
+                name.clone(),
+                Outcome::Skipped,
+                &reason.to_string(),
+                code,
+                began,
+            );
             return Ok(false);
         }
         Decision::Blocked(reason) => {
-            finish(run, name.clone(), Outcome::Failed, &reason.to_string(), code, began);
+            finish(
+                run,
+                name.clone(),
+                Outcome::Failed,
+                &reason.to_string(),
+                code,
+                began,
+            );
             return Err(blocked(step, reason, run.file));
         }
         Decision::Run { reason, nodes } => (reason, nodes),
     };
     let (started, text) = (name.clone(), reason.to_string());
-    run.emitter.emit(EventKind::StepStarted { step: started, reason: text, code });
+    run.emitter.emit(EventKind::StepStarted {
+        step: started,
+        reason: text,
+        code,
+    });
     let result = if let Some(signal) = run.interrupt.signal() {
         Err(interrupted(signal))
     } else {
@@ -121,11 +161,19 @@ async fn perform(
 /// The failure that a signal makes of whatever was under way.
 #[must_use]
 pub fn interrupted(signal: i32) -> Failure {
-    Failure::said(Kind::Interrupted(u8::try_from(signal).unwrap_or(2)), "interrupted")
+    Failure::said(
+        Kind::Interrupted(u8::try_from(signal).unwrap_or(2)),
+        "interrupted",
+    )
 }
 
 fn blocked(step: &Step, reason: &Reason, file: &TaskFile) -> Failure {
-    let failure = |kind| Failure::said(kind, format!("cannot {} {}: {reason}", step.kind(), object(step, file)));
+    let failure = |kind| {
+        Failure::said(
+            kind,
+            format!("cannot {} {}: {reason}", step.kind(), object(step, file)),
+        )
+    };
     match reason {
         Reason::ImageMissing(_) => {
             failure(Kind::Load).hint(format!("tg build {}", step.object()))
@@ -155,7 +203,13 @@ fn finish(
     began: Instant,
 ) {
     let (detail, took) = (detail.to_owned(), began.elapsed());
-    run.emitter.emit(EventKind::StepFinished { step, outcome, detail, code, took });
+    run.emitter.emit(EventKind::StepFinished {
+        step,
+        outcome,
+        detail,
+        code,
+        took,
+    });
 }
 
 #[cfg(test)]

@@ -44,14 +44,22 @@ impl World {
     /// Looks at everything that the steps are about.
     pub async fn gather(&self, steps: &[Step]) -> Facts {
         let about = |wanted: &ImageId| {
-            let builds = steps.iter().any(|s| matches!(s, Step::Build { image, .. } if image == wanted));
-            let loads = steps.iter().any(|s| matches!(s, Step::Load { image, .. } if image == wanted));
+            let builds = steps
+                .iter()
+                .any(|s| matches!(s, Step::Build { image, .. } if image == wanted));
+            let loads = steps
+                .iter()
+                .any(|s| matches!(s, Step::Load { image, .. } if image == wanted));
             (builds, loads)
         };
-        let needs_cluster =
-            steps.iter().any(|step| matches!(step, Step::Load { .. } | Step::Cluster(_)));
+        let needs_cluster = steps
+            .iter()
+            .any(|step| matches!(step, Step::Load { .. } | Step::Cluster(_)));
         let containers = if needs_cluster {
-            self.engine.nodes(&self.file.cluster.name).await.map_err(|error| chain(&error))
+            self.engine
+                .nodes(&self.file.cluster.name)
+                .await
+                .map_err(|error| chain(&error))
         } else {
             Ok(Vec::new())
         };
@@ -73,7 +81,11 @@ impl World {
             self.image(spec, builds, nodes)
         }));
         let (images, cluster) = tokio::join!(images, self.cluster(containers));
-        let images = wanted.iter().map(|spec| spec.id.clone()).zip(images).collect();
+        let images = wanted
+            .iter()
+            .map(|spec| spec.id.clone())
+            .zip(images)
+            .collect();
         Facts { images, cluster }
     }
 
@@ -88,13 +100,21 @@ impl World {
                 Known::Unknown("not looked at".to_owned())
             }
         };
-        let asked = join_all(nodes.iter().map(|node| self.engine.node_image(node, &spec.tag)));
+        let asked = join_all(
+            nodes
+                .iter()
+                .map(|node| self.engine.node_image(node, &spec.tag)),
+        );
         let (inputs, host, answers) = tokio::join!(inputs, self.host_image(spec), asked);
         let answers = answers.into_iter().map(|answer| match answer {
             Ok(found) => Known::Yes(found),
             Err(error) => Known::Unknown(chain(&error)),
         });
-        ImageFacts { inputs, host, nodes: nodes.iter().cloned().zip(answers).collect() }
+        ImageFacts {
+            inputs,
+            host,
+            nodes: nodes.iter().cloned().zip(answers).collect(),
+        }
     }
 
     /// The image under the public tag.
@@ -137,7 +157,12 @@ impl World {
         }
         let inputs = Inputs::new(spec, &sources, &bases);
         let key = inputs.key();
-        Ok(Current { inputs, key, sources, by_name })
+        Ok(Current {
+            inputs,
+            key,
+            sources,
+            by_name,
+        })
     }
 
     fn compare(&self, spec: &ImageSpec, current: Current) -> InputFacts {
@@ -155,7 +180,13 @@ impl World {
             changes.extend(parts.into_iter().map(|part| format!("~ {part}")));
         }
         let unverifiable = current.sources.external.unverifiable.into_iter().collect();
-        InputFacts { key: current.key, built, changes, unverifiable, by_name: current.by_name }
+        InputFacts {
+            key: current.key,
+            built,
+            changes,
+            unverifiable,
+            by_name: current.by_name,
+        }
     }
 
     async fn cluster(&self, containers: Result<Vec<NodeContainer>, String>) -> Known<ClusterState> {
@@ -166,11 +197,21 @@ impl World {
         };
         let record = self.state.cluster(&self.file.cluster.name);
         let ours = self.is_ours(&nodes);
-        let abandoned = record.and_then(|record| record.creating).filter(|pid| !is_alive(*pid));
+        let abandoned = record
+            .and_then(|record| record.creating)
+            .filter(|pid| !is_alive(*pid));
         let half_created = abandoned.is_some();
-        let broken = |why| Known::Yes(ClusterState::Broken { why, ours, half_created });
+        let broken = |why| {
+            Known::Yes(ClusterState::Broken {
+                why,
+                ours,
+                half_created,
+            })
+        };
         if let Some(pid) = abandoned {
-            return broken(format!("the tg that was creating it (process {pid}) is gone"));
+            return broken(format!(
+                "the tg that was creating it (process {pid}) is gone"
+            ));
         }
         let stopped: Vec<String> = nodes
             .iter()
@@ -187,28 +228,33 @@ impl World {
         match cluster::nodes_not_ready(&kubeconfig, self.engine.host()).await {
             Err(error) => broken(chain(&error)),
             Ok(Some(why)) => broken(why),
-            Ok(None) => {
-                Known::Yes(ClusterState::Ready { nodes: nodes.into_iter().map(|n| n.name).collect() })
-            }
+            Ok(None) => Known::Yes(ClusterState::Ready {
+                nodes: nodes.into_iter().map(|n| n.name).collect(),
+            }),
         }
     }
 
     /// Whether tg made the cluster that these containers are.
     #[must_use]
     pub fn is_ours(&self, nodes: &[NodeContainer]) -> bool {
-        self.state.cluster(&self.file.cluster.name).is_some_and(|record| {
-            // While it is being made, its containers are not on record yet: nothing of that name was there before.
-            record.creating.is_some() || nodes.iter().all(|node| record.containers.contains(&node.id))
-        })
+        self.state
+            .cluster(&self.file.cluster.name)
+            .is_some_and(|record| {
+                // While it is being made, its containers are not on record yet: nothing of that name was there before.
+                record.creating.is_some()
+                    || nodes
+                        .iter()
+                        .all(|node| record.containers.contains(&node.id))
+            })
     }
 
     /// The cluster's own kubeconfig: the one on disk when it is of these very containers, else what kind says.
     async fn kubeconfig(&self, nodes: &[NodeContainer]) -> Result<String, cluster::ClusterError> {
         let name = &self.file.cluster.name;
-        if self.is_ours(nodes) {
-            if let Ok(text) = std::fs::read_to_string(self.state.kubeconfig(name)) {
-                return Ok(text);
-            }
+        if self.is_ours(nodes)
+            && let Ok(text) = std::fs::read_to_string(self.state.kubeconfig(name))
+        {
+            return Ok(text);
         }
         cluster::kubeconfig(name, &self.interrupt).await
     }

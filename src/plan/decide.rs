@@ -32,7 +32,10 @@ impl Decision {
     }
 
     fn run(reason: Reason) -> Self {
-        Self::Run { reason, nodes: Vec::new() }
+        Self::Run {
+            reason,
+            nodes: Vec::new(),
+        }
     }
 }
 
@@ -77,9 +80,14 @@ fn build(id: &ImageId, file: &TaskFile, image: &ImageFacts) -> Decision {
         Known::Yes(None) => return Decision::run(missing(id, file)),
         Known::Unknown(why) => return Decision::run(Reason::FactsUnknown(why.clone())),
     };
-    let Some(key) = &host.key else { return Decision::run(Reason::NotBuiltByTg) };
+    let Some(key) = &host.key else {
+        return Decision::run(Reason::NotBuiltByTg);
+    };
     if host.built_as.as_deref() != Some(id.to_string().as_str()) {
-        let other = host.built_as.clone().unwrap_or_else(|| "an unnamed image".to_owned());
+        let other = host
+            .built_as
+            .clone()
+            .unwrap_or_else(|| "an unnamed image".to_owned());
         return Decision::run(Reason::BuiltAs(other));
     }
     if *key != inputs.key {
@@ -93,7 +101,9 @@ fn build(id: &ImageId, file: &TaskFile, image: &ImageFacts) -> Decision {
         (Some(built), Some(config)) if built == config => {
             Decision::Skip(Reason::UpToDate(key.clone()))
         }
-        (Some(built), Some(_)) => Decision::run(Reason::Replaced { built: built.clone() }),
+        (Some(built), Some(_)) => Decision::run(Reason::Replaced {
+            built: built.clone(),
+        }),
         _ => Decision::run(Reason::Unproven),
     }
 }
@@ -113,7 +123,10 @@ fn load(
     always: bool,
 ) -> Decision {
     let nodes = facts.nodes().to_vec();
-    let all = |reason| Decision::Run { reason, nodes: nodes.clone() };
+    let all = |reason| Decision::Run {
+        reason,
+        nodes: nodes.clone(),
+    };
     let host = match &image.host {
         Known::Yes(Some(host)) => host,
         Known::Yes(None) => return Decision::Blocked(missing(id, file)),
@@ -153,10 +166,21 @@ fn compare_nodes(wanted: &ConfigDigest, image: &ImageFacts, nodes: &[String]) ->
     }
     if need.is_empty() {
         let image = wanted.clone();
-        return Decision::Skip(Reason::NodesHave { image, nodes: nodes.len() });
+        return Decision::Skip(Reason::NodesHave {
+            image,
+            nodes: nodes.len(),
+        });
     }
-    let reason = Reason::NodesDiffer { missing, other, unknown, of: nodes.len() };
-    Decision::Run { reason, nodes: need }
+    let reason = Reason::NodesDiffer {
+        missing,
+        other,
+        unknown,
+        of: nodes.len(),
+    };
+    Decision::Run {
+        reason,
+        nodes: need,
+    }
 }
 
 fn cluster(file: &TaskFile, facts: &Facts) -> Decision {
@@ -168,11 +192,16 @@ fn cluster(file: &TaskFile, facts: &Facts) -> Decision {
             Decision::Blocked(Reason::MayNotCreate)
         }
         Known::Yes(ClusterState::Absent) => Decision::run(Reason::ClusterAbsent),
-        Known::Yes(ClusterState::Broken { why, half_created: true, ours: true }) => {
-            Decision::run(Reason::HalfCreated(why.clone()))
-        }
+        Known::Yes(ClusterState::Broken {
+            why,
+            half_created: true,
+            ours: true,
+        }) => Decision::run(Reason::HalfCreated(why.clone())),
         Known::Yes(ClusterState::Broken { why, ours, .. }) => {
-            Decision::Blocked(Reason::ClusterBroken { why: why.clone(), ours: *ours })
+            Decision::Blocked(Reason::ClusterBroken {
+                why: why.clone(),
+                ours: *ours,
+            })
         }
         // Creating over something unknown could hit a cluster that is not ours.
         Known::Unknown(why) => Decision::Blocked(Reason::FactsUnknown(why.clone())),
@@ -181,7 +210,9 @@ fn cluster(file: &TaskFile, facts: &Facts) -> Decision {
 
 /// What will be true of the facts once a step has run, for the decisions about the steps behind it.
 pub(super) fn predict(step: &Step, decision: &Decision, facts: &mut Facts) -> Option<Reason> {
-    let Decision::Run { .. } = decision else { return None };
+    let Decision::Run { .. } = decision else {
+        return None;
+    };
     match step {
         Step::Build { image, .. } => {
             let known = facts.images.get_mut(image)?;

@@ -3,8 +3,8 @@
 
 use serde_json::{Value, json};
 
-use super::json::SCHEMA;
 use super::Ui;
+use super::json::SCHEMA;
 use crate::facts::{ClusterState, Facts, ImageFacts, Known};
 use crate::plan::{Decision, Plan};
 use crate::taskfile::model::{ImageSpec, TaskFile};
@@ -16,22 +16,39 @@ pub fn print_list(ui: Ui, file: &TaskFile) {
             .tasks
             .iter()
             .map(|(name, task)| {
-                let steps: Vec<String> = task.steps.iter().map(|s| format!("{} {}", s.kind(), s.object())).collect();
+                let steps: Vec<String> = task
+                    .steps
+                    .iter()
+                    .map(|s| format!("{} {}", s.kind(), s.object()))
+                    .collect();
                 json!({"name": name, "description": task.description, "steps": steps})
             })
             .collect();
-        let images: Vec<Value> =
-            file.images.values().map(|spec| json!({"name": spec.id.to_string(), "tag": spec.tag.familiar()})).collect();
+        let images: Vec<Value> = file
+            .images
+            .values()
+            .map(|spec| json!({"name": spec.id.to_string(), "tag": spec.tag.familiar()}))
+            .collect();
         let value = json!({"schema": SCHEMA, "file": file.path, "cluster": file.cluster.name, "tasks": tasks, "images": images});
         return ui.answer(&value.to_string());
     }
-    let width = file.tasks.keys().map(|name| name.chars().count()).max().unwrap_or(0);
+    let width = file
+        .tasks
+        .keys()
+        .map(|name| name.chars().count())
+        .max()
+        .unwrap_or(0);
     ui.answer("Tasks:");
     for (name, task) in &file.tasks {
         let description = task.description.as_deref().unwrap_or_default();
         ui.answer(format!("  {name:width$}  {description}").trim_end());
     }
-    let width = file.images.keys().map(|id| id.to_string().chars().count()).max().unwrap_or(0);
+    let width = file
+        .images
+        .keys()
+        .map(|id| id.to_string().chars().count())
+        .max()
+        .unwrap_or(0);
     ui.answer("Images:");
     for spec in file.images.values() {
         ui.answer(&format!("  {:width$}  {}", spec.id.to_string(), spec.tag));
@@ -65,11 +82,18 @@ pub fn print_plan(ui: Ui, plan: &Plan, file: &TaskFile, commands: &[Vec<String>]
                 })
             })
             .collect();
-        return ui.answer(&json!({"schema": SCHEMA, "name": plan.name, "steps": steps}).to_string());
+        return ui
+            .answer(&json!({"schema": SCHEMA, "name": plan.name, "steps": steps}).to_string());
     }
     for (planned, commands) in plan.steps.iter().zip(commands) {
         let (step, decision) = (&planned.step, &planned.decision);
-        ui.answer(&format!("{:7}  {} {}: {}", verdict(decision), step.kind(), object(step), decision.reason()));
+        ui.answer(&format!(
+            "{:7}  {} {}: {}",
+            verdict(decision),
+            step.kind(),
+            object(step),
+            decision.reason()
+        ));
         for command in commands {
             ui.answer(&format!("         $ {command}"));
         }
@@ -111,8 +135,16 @@ pub fn print_status(ui: Ui, file: &TaskFile, facts: &Facts, rows: &[StatusRow<'_
             };
             ui.answer(&format!("  node    {node}: {text}"));
         }
-        ui.answer(&format!("  build   {}: {}", verdict(&row.build), row.build.reason()));
-        ui.answer(&format!("  load    {}: {}", verdict(&row.load), row.load.reason()));
+        ui.answer(&format!(
+            "  build   {}: {}",
+            verdict(&row.build),
+            row.build.reason()
+        ));
+        ui.answer(&format!(
+            "  load    {}: {}",
+            verdict(&row.load),
+            row.load.reason()
+        ));
         if row.spec.tag.tag() == "latest" {
             ui.answer("  note    pods pull `:latest` again unless they set imagePullPolicy");
         }
@@ -132,7 +164,11 @@ fn inputs_text(facts: &ImageFacts) -> String {
     match &facts.inputs {
         Known::Yes(inputs) if inputs.by_name.is_empty() => format!("key {}", inputs.key.short()),
         Known::Yes(inputs) => {
-            format!("key {} (followed by name only: {})", inputs.key.short(), inputs.by_name.join(", "))
+            format!(
+                "key {} (followed by name only: {})",
+                inputs.key.short(),
+                inputs.by_name.join(", ")
+            )
         }
         Known::Unknown(why) => format!("unknown: {why}"),
     }
@@ -142,7 +178,10 @@ fn host_text(facts: &ImageFacts) -> String {
     match &facts.host {
         Known::Yes(None) => "missing".to_owned(),
         Known::Yes(Some(host)) => {
-            let id = host.config.as_ref().map_or(host.id.as_str(), |config| config.short());
+            let id = host
+                .config
+                .as_ref()
+                .map_or(host.id.as_str(), |config| config.short());
             let key = host.key.as_ref().map_or("no key", |key| key.short());
             format!("{id}, key {key}, {} MB", host.size / 1_000_000)
         }

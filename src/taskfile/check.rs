@@ -28,8 +28,13 @@ pub(super) fn check(path: &Path, text: &str) -> Result<TaskFile, Findings> {
         empty.help = Some("a task file has [images.NAME] and [tasks.NAME] tables".to_owned());
         return Err(vec![empty]);
     }
-    let document = DeTable::parse(text)
-        .map_err(|error| vec![finding(error.message(), error.span().unwrap_or(0..0), "here")])?;
+    let document = DeTable::parse(text).map_err(|error| {
+        vec![finding(
+            error.message(),
+            error.span().unwrap_or(0..0),
+            "here",
+        )]
+    })?;
     let root = path.parent().unwrap_or(Path::new("."));
     let mut out = Findings::new();
     let mut top = Table::new(document.get_ref(), "the task file");
@@ -42,7 +47,13 @@ pub(super) fn check(path: &Path, text: &str) -> Result<TaskFile, Findings> {
     check_cycles(&tasks, &uses, &mut out);
     if out.is_empty() {
         let (path, root) = (path.to_path_buf(), root.to_path_buf());
-        return Ok(TaskFile { path, root, cluster, images, tasks });
+        return Ok(TaskFile {
+            path,
+            root,
+            cluster,
+            images,
+            tasks,
+        });
     }
     out.sort_by_key(|finding| finding.span.start);
     Err(out)
@@ -61,18 +72,27 @@ fn cluster(table: Option<Table<'_>>, root: &Path, out: &mut Findings) -> Cluster
             spec.name = name.value;
         } else {
             let message = format!("`{}` is not a name that Kind accepts", name.value);
-            out.push(finding(message, name.span, "lower case letters, digits, `.` and `-`"));
+            out.push(finding(
+                message,
+                name.span,
+                "lower case letters, digits, `.` and `-`",
+            ));
         }
     }
-    spec.config = table.string("config", out).and_then(|config| {
-        existing(root, &config, "Kind configuration", Path::is_file, out)
-    });
+    spec.config = table
+        .string("config", out)
+        .and_then(|config| existing(root, &config, "Kind configuration", Path::is_file, out));
     spec.node_image = table.string("node_image", out).map(|image| image.value);
     if let Some(create) = table.string("create", out) {
         match create.value.as_str() {
             "if-missing" => {}
             "never" => spec.create = CreatePolicy::Never,
-            other => out.push(unknown_word("create", other, &["if-missing", "never"], create.span)),
+            other => out.push(unknown_word(
+                "create",
+                other,
+                &["if-missing", "never"],
+                create.span,
+            )),
         }
     }
     table.finish(out);
@@ -83,7 +103,9 @@ fn cluster(table: Option<Table<'_>>, root: &Path, out: &mut Findings) -> Cluster
 #[must_use]
 pub fn is_cluster_name(name: &str) -> bool {
     !name.is_empty()
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'.' || b == b'-')
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'.' || b == b'-')
 }
 
 type Tags = Vec<(ImageId, Range<usize>)>;
@@ -95,8 +117,13 @@ fn images(
 ) -> (BTreeMap<ImageId, ImageSpec>, Tags) {
     let (mut specs, mut tags) = (BTreeMap::new(), Tags::new());
     for (name, value) in table.iter().flat_map(Table::entries) {
-        let Some(mut table) = as_table(value, &name.value, "an image", out) else { continue };
-        let id = ImageId { name: name.value.clone(), variant: None };
+        let Some(mut table) = as_table(value, &name.value, "an image", out) else {
+            continue;
+        };
+        let id = ImageId {
+            name: name.value.clone(),
+            variant: None,
+        };
         let variants = table.table("variants", "variants", out);
         let (spec, tag_span) = image(id, &name.span, &mut table, None, root, out);
         table.finish(out);
@@ -104,9 +131,18 @@ fn images(
             let Some(mut table) = as_table(value, &variant.value, "a variant", out) else {
                 continue;
             };
-            let id = ImageId { name: name.value.clone(), variant: Some(variant.value) };
-            let (spec, tag_span) =
-                image(id.clone(), &variant.span, &mut table, spec.as_ref(), root, out);
+            let id = ImageId {
+                name: name.value.clone(),
+                variant: Some(variant.value),
+            };
+            let (spec, tag_span) = image(
+                id.clone(),
+                &variant.span,
+                &mut table,
+                spec.as_ref(),
+                root,
+                out,
+            );
             table.finish(out);
             tags.push((id.clone(), tag_span));
             specs.extend(spec.map(|spec| (id, spec)));
@@ -130,7 +166,9 @@ fn image(
 ) -> (Option<ImageSpec>, Range<usize>) {
     let before = out.len();
     let tag = table.string("tag", out);
-    let tag_span = tag.as_ref().map_or(name_span.clone(), |tag| tag.span.clone());
+    let tag_span = tag
+        .as_ref()
+        .map_or(name_span.clone(), |tag| tag.span.clone());
     let tag = image_tag(&id, tag, base, out);
     let context = table.string("context", out);
     let context = match (&context, base) {
@@ -153,18 +191,37 @@ fn image(
     };
     let mut args = base.map(|base| base.args.clone()).unwrap_or_default();
     args.extend(table.string_map("args", out));
-    let mut volatile = base.map(|base| base.volatile_args.clone()).unwrap_or_default();
-    volatile.extend(volatile_args(table.table("volatile_args", "volatile_args", out), out));
+    let mut volatile = base
+        .map(|base| base.volatile_args.clone())
+        .unwrap_or_default();
+    volatile.extend(volatile_args(
+        table.table("volatile_args", "volatile_args", out),
+        out,
+    ));
     let inherit = |own: Option<At<String>>, base: Option<&String>| {
         own.map(|own| own.value).or_else(|| base.cloned())
     };
-    let target = inherit(table.string("target", out), base.and_then(|b| b.target.as_ref()));
-    let platform = inherit(table.string("platform", out), base.and_then(|b| b.platform.as_ref()));
+    let target = inherit(
+        table.string("target", out),
+        base.and_then(|b| b.target.as_ref()),
+    );
+    let platform = inherit(
+        table.string("platform", out),
+        base.and_then(|b| b.platform.as_ref()),
+    );
     let (Some(tag), Some(context), Some(dockerfile)) = (tag, context, dockerfile) else {
         return (None, tag_span);
     };
-    let spec =
-        ImageSpec { id, tag, context, dockerfile, target, args, volatile_args: volatile, platform };
+    let spec = ImageSpec {
+        id,
+        tag,
+        context,
+        dockerfile,
+        target,
+        args,
+        volatile_args: volatile,
+        platform,
+    };
     ((out.len() == before).then_some(spec), tag_span)
 }
 
@@ -178,12 +235,15 @@ fn image_tag(
 ) -> Option<ImageRef> {
     let (parsed, span) = match (written, base, &id.variant) {
         (Some(tag), ..) => (ImageRef::parse(&tag.value), tag.span),
-        (None, Some(base), Some(variant)) => {
-            (base.tag.with_tag(&format!("{}-{variant}", base.tag.tag())), 0..0)
-        }
+        (None, Some(base), Some(variant)) => (
+            base.tag.with_tag(&format!("{}-{variant}", base.tag.tag())),
+            0..0,
+        ),
         _ => (ImageRef::parse(&format!("{}:test", id.name)), 0..0),
     };
-    parsed.map_err(|message| out.push(finding(message, span, "not a valid tag"))).ok()
+    parsed
+        .map_err(|message| out.push(finding(message, span, "not a valid tag")))
+        .ok()
 }
 
 fn volatile_args(table: Option<Table<'_>>, out: &mut Findings) -> BTreeMap<String, VolatileArg> {
@@ -212,13 +272,19 @@ fn volatile_args(table: Option<Table<'_>>, out: &mut Findings) -> BTreeMap<Strin
 /// A name that a step uses, and where.
 enum Use {
     Image(ImageId, Range<usize>),
-    Task { from: String, to: String, span: Range<usize> },
+    Task {
+        from: String,
+        to: String,
+        span: Range<usize>,
+    },
 }
 
 fn tasks(table: Option<Table<'_>>, out: &mut Findings) -> (BTreeMap<String, Task>, Vec<Use>) {
     let (mut tasks, mut uses) = (BTreeMap::new(), Vec::new());
     for (name, value) in table.iter().flat_map(Table::entries) {
-        let Some(mut table) = as_table(value, &name.value, "a task", out) else { continue };
+        let Some(mut table) = as_table(value, &name.value, "a task", out) else {
+            continue;
+        };
         let description = table.string("description", out).map(|text| text.value);
         let mut steps = Vec::new();
         match table.get("steps").map(|value| (value, value.get_ref())) {
@@ -228,7 +294,12 @@ fn tasks(table: Option<Table<'_>>, out: &mut Findings) -> (BTreeMap<String, Task
                 }
             }
             Some((value, other)) => {
-                out.push(wrong_type("steps", "an array of tables", other, value.span()));
+                out.push(wrong_type(
+                    "steps",
+                    "an array of tables",
+                    other,
+                    value.span(),
+                ));
             }
             None => {
                 let message = format!("task `{}` has no steps", name.value);
@@ -252,7 +323,10 @@ fn step(
     let mut table = as_table(value, "a step", "a step", out)?;
     let kinds: Vec<&'static str> = {
         let names: Vec<String> = table.entries().map(|(key, _)| key.value).collect();
-        STEP_KINDS.into_iter().filter(|kind| names.iter().any(|name| name == kind)).collect()
+        STEP_KINDS
+            .into_iter()
+            .filter(|kind| names.iter().any(|name| name == kind))
+            .collect()
     };
     let &[kind] = kinds.as_slice() else {
         let message = match kinds.as_slice() {
@@ -275,7 +349,11 @@ fn step(
             let image = used_image(&mut table, "build", uses, out);
             let when = when(&mut table, out);
             let bypass = table.boolean("no_cache", out).unwrap_or(false);
-            let cache = if bypass { BuildCache::Bypass } else { BuildCache::Use };
+            let cache = if bypass {
+                BuildCache::Bypass
+            } else {
+                BuildCache::Use
+            };
             image.map(|image| Step::Build { image, when, cache })
         }
         "load" => {
@@ -284,22 +362,39 @@ fn step(
             image.map(|image| Step::Load { image, when })
         }
         "cargo-test" => cargo_test(&mut table, out),
-        "cluster" => table.string("cluster", out).and_then(|action| match action.value.as_str() {
-            "create" => Some(Step::Cluster(ClusterAction::Ensure)),
-            "delete" => Some(Step::Cluster(ClusterAction::Delete)),
-            other => {
-                out.push(unknown_word("cluster", other, &["create", "delete"], action.span));
-                None
-            }
-        }),
-        "run" => table.get("run").and_then(|value| texts(value, "run", out)).and_then(|argv| {
-            not_empty("run", &argv, out).then_some(Step::Run { argv: argv.value })
-        }),
-        _ => table.get("task").and_then(|value| text(value, "task", out)).map(|name| {
-            let (from, to) = (task.to_owned(), name.value.clone());
-            uses.push(Use::Task { from, to, span: name.span });
-            Step::Task(name.value)
-        }),
+        "cluster" => table
+            .string("cluster", out)
+            .and_then(|action| match action.value.as_str() {
+                "create" => Some(Step::Cluster(ClusterAction::Ensure)),
+                "delete" => Some(Step::Cluster(ClusterAction::Delete)),
+                other => {
+                    out.push(unknown_word(
+                        "cluster",
+                        other,
+                        &["create", "delete"],
+                        action.span,
+                    ));
+                    None
+                }
+            }),
+        "run" => table
+            .get("run")
+            .and_then(|value| texts(value, "run", out))
+            .and_then(|argv| {
+                not_empty("run", &argv, out).then_some(Step::Run { argv: argv.value })
+            }),
+        _ => table
+            .get("task")
+            .and_then(|value| text(value, "task", out))
+            .map(|name| {
+                let (from, to) = (task.to_owned(), name.value.clone());
+                uses.push(Use::Task {
+                    from,
+                    to,
+                    span: name.span,
+                });
+                Step::Task(name.value)
+            }),
     };
     table.finish(out);
     step
@@ -309,8 +404,14 @@ fn cargo_test(table: &mut Table<'_>, out: &mut Findings) -> Option<Step> {
     let test = table.string("cargo-test", out);
     let test = CargoTest {
         package: table.string("package", out).map(|package| package.value),
-        features: table.strings("features", out).map(|list| list.value).unwrap_or_default(),
-        args: table.strings("args", out).map(|list| list.value).unwrap_or_default(),
+        features: table
+            .strings("features", out)
+            .map(|list| list.value)
+            .unwrap_or_default(),
+        args: table
+            .strings("args", out)
+            .map(|list| list.value)
+            .unwrap_or_default(),
         env: table.string_map("env", out),
         allow_no_tests: table.boolean("allow_no_tests", out).unwrap_or(false),
         test: test?.value,
@@ -327,8 +428,13 @@ fn used_image(
     let name = table.string(key, out);
     let variant = table.string("variant", out);
     let (name, variant) = (name?, variant);
-    let span = variant.as_ref().map_or(name.span, |variant| variant.span.clone());
-    let id = ImageId { name: name.value, variant: variant.map(|variant| variant.value) };
+    let span = variant
+        .as_ref()
+        .map_or(name.span, |variant| variant.span.clone());
+    let id = ImageId {
+        name: name.value,
+        variant: variant.map(|variant| variant.value),
+    };
     uses.push(Use::Image(id.clone(), span));
     Some(id)
 }
@@ -337,7 +443,12 @@ fn when(table: &mut Table<'_>, out: &mut Findings) -> When {
     match table.string("when", out) {
         Some(word) if word.value == "always" => When::Always,
         Some(word) if word.value != "if-needed" => {
-            out.push(unknown_word("when", &word.value, &["always", "if-needed"], word.span));
+            out.push(unknown_word(
+                "when",
+                &word.value,
+                &["always", "if-needed"],
+                word.span,
+            ));
             When::IfNeeded
         }
         _ => When::IfNeeded,
@@ -380,7 +491,12 @@ fn unknown_image(
                 .filter_map(|known| known.variant.as_deref());
             unknown_name("variant", variant, span, variants)
         }
-        _ => unknown_name("image", &id.name, span, images.keys().map(|known| known.name.as_str())),
+        _ => unknown_name(
+            "image",
+            &id.name,
+            span,
+            images.keys().map(|known| known.name.as_str()),
+        ),
     }
 }
 
@@ -402,7 +518,11 @@ fn unknown_name<'a>(
 }
 
 fn unknown_word(key: &str, word: &str, known: &[&str], span: Range<usize>) -> Diagnostic {
-    let mut unknown = finding(format!("`{key}` cannot be `{word}`"), span, "not a known value");
+    let mut unknown = finding(
+        format!("`{key}` cannot be `{word}`"),
+        span,
+        "not a known value",
+    );
     unknown.help = Some(match nearest(word, known.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("one of: {}", known.join(", ")),
@@ -415,7 +535,10 @@ fn duplicate_tags(images: &BTreeMap<ImageId, ImageSpec>, tags: &Tags, out: &mut 
     for (id, span) in tags {
         let Some(spec) = images.get(id) else { continue };
         if let Some(first) = seen.insert(spec.tag.canonical(), id) {
-            let message = format!("images `{first}` and `{id}` have the same tag `{}`", spec.tag);
+            let message = format!(
+                "images `{first}` and `{id}` have the same tag `{}`",
+                spec.tag
+            );
             out.push(finding(message, span.clone(), "each image needs its own"));
         }
     }
@@ -434,7 +557,9 @@ fn check_cycles(tasks: &BTreeMap<String, Task>, uses: &[Use], out: &mut Findings
             cycles.push(path[start..].iter().copied().chain([name]).collect());
             return;
         }
-        let Some(task) = tasks.get(name).filter(|_| !done.contains(&name)) else { return };
+        let Some(task) = tasks.get(name).filter(|_| !done.contains(&name)) else {
+            return;
+        };
         path.push(name);
         for step in &task.steps {
             if let Step::Task(next) = step {
@@ -449,7 +574,10 @@ fn check_cycles(tasks: &BTreeMap<String, Task>, uses: &[Use], out: &mut Findings
         visit(name, tasks, &mut Vec::new(), &mut done, &mut cycles);
     }
     for cycle in cycles {
-        let closing = cycle.len().checked_sub(2).map(|at| (cycle[at], cycle[at + 1]));
+        let closing = cycle
+            .len()
+            .checked_sub(2)
+            .map(|at| (cycle[at], cycle[at + 1]));
         let span = uses.iter().find_map(|used| match used {
             Use::Task { from, to, span } if closing == Some((from, to)) => Some(span.clone()),
             _ => None,
@@ -471,14 +599,25 @@ fn existing(
         // `.` components would make two spellings of one path look like two paths.
         return Some(path.components().collect());
     }
-    let state = if path.exists() { "is of another type" } else { "does not exist" };
+    let state = if path.exists() {
+        "is of another type"
+    } else {
+        "does not exist"
+    };
     let message = format!("{what} `{}` {state}", written.value);
-    out.push(finding(message, written.span.clone(), format!("looked at {}", path.display())));
+    out.push(finding(
+        message,
+        written.span.clone(),
+        format!("looked at {}", path.display()),
+    ));
     None
 }
 
 fn not_empty(key: &str, argv: &At<Vec<String>>, out: &mut Findings) -> bool {
-    let usable = argv.value.first().is_some_and(|program| !program.is_empty());
+    let usable = argv
+        .value
+        .first()
+        .is_some_and(|program| !program.is_empty());
     if !usable {
         let message = format!("`{key}` needs a program to run");
         out.push(finding(message, argv.span.clone(), "empty"));

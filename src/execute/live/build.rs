@@ -32,12 +32,19 @@ pub fn build_request(
     cache: BuildCache,
 ) -> BuildRequest {
     // The builder also names its transfer cache for Dockerfiles after the directory, so the run is in its name.
-    let directory = world.state.build_directory(&spec.id).join(format!("{}-{run}", spec.id));
+    let directory = world
+        .state
+        .build_directory(&spec.id)
+        .join(format!("{}-{run}", spec.id));
     BuildRequest {
         context: world.state.alias(&spec.id, generation),
         dockerfile: directory.join("Dockerfile"),
         metadata: directory.join("metadata.json"),
-        tag: format!("tg-build/{}:{}-{run}", spec.id.to_string().to_lowercase(), key.short()),
+        tag: format!(
+            "tg-build/{}:{}-{run}",
+            spec.id.to_string().to_lowercase(),
+            key.short()
+        ),
         key: key.clone(),
         image: spec.id.to_string(),
         target: spec.target.clone(),
@@ -55,19 +62,29 @@ impl Live<'_> {
         cache: BuildCache,
     ) -> Result<String, Failure> {
         let Some(spec) = self.world.file.images.get(image) else {
-            return Err(Failure::said(Kind::TaskFile, format!("unknown image `{image}`")));
+            return Err(Failure::said(
+                Kind::TaskFile,
+                format!("unknown image `{image}`"),
+            ));
         };
         let volatile = self.volatile_args(spec).await?;
         let mut current = self.look(spec).await?;
         let mut moved = Vec::new();
         for _ in 0..ATTEMPTS {
             for base in &current.by_name {
-                self.note(name, format!("base {base} is not in Docker: followed by name only"), true);
+                self.note(
+                    name,
+                    format!("base {base} is not in Docker: followed by name only"),
+                    true,
+                );
             }
             let generation = self.generation(spec, &current);
-            let mut request = build_request(self.world, spec, &current.key, generation, &self.run, cache);
+            let mut request =
+                build_request(self.world, spec, &current.key, generation, &self.run, cache);
             request.args.extend(volatile.clone());
-            let built = self.build_once(name, spec, &current, generation, &request).await;
+            let built = self
+                .build_once(name, spec, &current, generation, &request)
+                .await;
             let after = self.look(spec).await;
             let settled = self.settle(spec, &request, &current, built, after).await?;
             match settled {
@@ -77,20 +94,33 @@ impl Live<'_> {
                 Settled::Moved(now) => {
                     moved = digest::changed_paths(&current.sources.tree, &now.sources.tree);
                     moved.extend(now.inputs.changed_parts(&current.inputs));
-                    self.note(name, format!("changed while it was built: {}; building again", moved.join(", ")), false);
+                    self.note(
+                        name,
+                        format!(
+                            "changed while it was built: {}; building again",
+                            moved.join(", ")
+                        ),
+                        false,
+                    );
                     current = *now;
                 }
             }
         }
-        let message = format!("the inputs of `{image}` keep changing while it is built: {}", moved.join(", "));
-        Err(Failure::said(Kind::Build, message).hint("exclude files that the build itself writes in .dockerignore"))
+        let message = format!(
+            "the inputs of `{image}` keep changing while it is built: {}",
+            moved.join(", ")
+        );
+        Err(Failure::said(Kind::Build, message)
+            .hint("exclude files that the build itself writes in .dockerignore"))
     }
 
     async fn look(&self, spec: &ImageSpec) -> Result<Current, Failure> {
-        self.world
-            .current(spec)
-            .await
-            .map_err(|error| Failure::said(Kind::Build, format!("cannot build `{}`: {}", spec.id, chain(&error))))
+        self.world.current(spec).await.map_err(|error| {
+            Failure::said(
+                Kind::Build,
+                format!("cannot build `{}`: {}", spec.id, chain(&error)),
+            )
+        })
     }
 
     /// The generation to send under: a new one when the builder could not see what changed, or when what it holds is
@@ -109,13 +139,19 @@ impl Live<'_> {
     ) -> Result<(ConfigDigest, String), Failure> {
         let internal = |error: std::io::Error| Failure::new(Kind::Internal, error);
         let state = &self.world.state;
-        state.record_sent(&spec.id, generation, None).map_err(internal)?;
+        state
+            .record_sent(&spec.id, generation, None)
+            .map_err(internal)?;
         link(&spec.context, &request.context).map_err(internal)?;
-        state.write_file(&request.dockerfile, &current.sources.dockerfile).map_err(internal)?;
+        state
+            .write_file(&request.dockerfile, &current.sources.dockerfile)
+            .map_err(internal)?;
         if let Some(ignore) = &current.sources.ignore {
             let mut path = request.dockerfile.clone().into_os_string();
             path.push(".dockerignore");
-            state.write_file(Path::new(&path), ignore).map_err(internal)?;
+            state
+                .write_file(Path::new(&path), ignore)
+                .map_err(internal)?;
         }
         let mut told = Told::default();
         let mut reader = ProgressReader::default();
@@ -133,12 +169,17 @@ impl Live<'_> {
         if !status.success() {
             return Err(told.failure(spec));
         }
-        state.record_sent(&spec.id, generation, Some(&current.sources.tree)).map_err(internal)?;
+        state
+            .record_sent(&spec.id, generation, Some(&current.sources.tree))
+            .map_err(internal)?;
         let config = config_digest(&metadata).ok_or_else(|| {
             Failure::said(Kind::Build, "the builder did not say which image it made")
                 .hint("docker buildx version: 0.10 or newer is needed")
         })?;
-        Ok((config, format!("{} of {} steps cached", told.cached, told.steps)))
+        Ok((
+            config,
+            format!("{} of {} steps cached", told.cached, told.steps),
+        ))
     }
 
     /// Gives an image whose inputs did not move its public tag; drops the private one in any case.
@@ -166,7 +207,10 @@ impl Live<'_> {
             let _ = std::fs::remove_dir_all(directory);
         }
         if let Ok(Settled::Done(config, _)) = &outcome {
-            let recorded = self.world.state.record_build(&spec.id, &current.key, config, &current.inputs);
+            let recorded =
+                self.world
+                    .state
+                    .record_build(&spec.id, &current.key, config, &current.inputs);
             recorded.map_err(|error| Failure::new(Kind::Internal, error))?;
         }
         outcome
@@ -178,14 +222,19 @@ impl Live<'_> {
             let value = match arg {
                 VolatileArg::Value(value) => value.clone(),
                 VolatileArg::Command(argv) => {
-                    let (program, args) = argv.split_first().map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
+                    let (program, args) = argv
+                        .split_first()
+                        .map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
                     let command = Command::new(program)
                         .args(args)
                         .directory(&self.world.file.root)
                         .timeout(Duration::from_secs(60));
                     let output = process::output(&command, &self.world.interrupt).await;
                     let output = output.map_err(|error| {
-                        Failure::said(Kind::Build, format!("volatile argument {name}: {}", chain(&error)))
+                        Failure::said(
+                            Kind::Build,
+                            format!("volatile argument {name}: {}", chain(&error)),
+                        )
                     })?;
                     output.lines().next().unwrap_or_default().to_owned()
                 }
@@ -197,7 +246,9 @@ impl Live<'_> {
 
     fn tell(&self, name: &StepName, progress: &Progress) {
         match progress {
-            Progress::Started(step) if !step.starts_with("[internal]") => self.note(name, step, true),
+            Progress::Started(step) if !step.starts_with("[internal]") => {
+                self.note(name, step, true)
+            }
             Progress::Log(line) => self.note(name, line, true),
             _ => {}
         }
@@ -206,9 +257,8 @@ impl Live<'_> {
     fn builder_error(&self, error: ProcessError) -> Failure {
         match (self.world.interrupt.signal(), error) {
             (Some(signal), _) => interrupted(signal),
-            (None, error) => {
-                Failure::new(Kind::Docker, error).hint("install Docker's client with its buildx plug-in")
-            }
+            (None, error) => Failure::new(Kind::Docker, error)
+                .hint("install Docker's client with its buildx plug-in"),
         }
     }
 }
@@ -256,7 +306,9 @@ impl Told {
     fn take(&mut self, progress: Progress) {
         match progress {
             Progress::Started(_) => {}
-            Progress::Finished { name, cached } if name.starts_with('[') && !name.starts_with("[internal]") => {
+            Progress::Finished { name, cached }
+                if name.starts_with('[') && !name.starts_with("[internal]") =>
+            {
                 self.steps += 1;
                 self.cached += usize::from(cached);
             }
@@ -273,9 +325,20 @@ impl Told {
 
     fn failure(self, spec: &ImageSpec) -> Failure {
         let lines: Vec<String> = self.last.into_iter().chain(self.errors).collect();
-        let message = format!("building `{}` from {} failed:\n{}", spec.id, spec.dockerfile.display(), lines.join("\n"));
+        let message = format!(
+            "building `{}` from {} failed:\n{}",
+            spec.id,
+            spec.dockerfile.display(),
+            lines.join("\n")
+        );
         let failure = Failure::said(Kind::Build, message);
-        let unknown = lines.iter().any(|line| line.contains("unknown flag") || line.contains("is not a docker command"));
-        if unknown { failure.hint("install Docker's buildx plug-in") } else { failure }
+        let unknown = lines
+            .iter()
+            .any(|line| line.contains("unknown flag") || line.contains("is not a docker command"));
+        if unknown {
+            failure.hint("install Docker's buildx plug-in")
+        } else {
+            failure
+        }
     }
 }

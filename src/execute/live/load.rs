@@ -27,7 +27,10 @@ impl Live<'_> {
         nodes: &[String],
     ) -> Result<String, Failure> {
         let Some(spec) = self.world.file.images.get(image) else {
-            return Err(Failure::said(Kind::TaskFile, format!("unknown image `{image}`")));
+            return Err(Failure::said(
+                Kind::TaskFile,
+                format!("unknown image `{image}`"),
+            ));
         };
         let host = match self.world.host_image(spec).await {
             Known::Yes(Some(host)) => host,
@@ -38,7 +41,10 @@ impl Live<'_> {
             Known::Unknown(why) => return Err(Failure::said(Kind::Docker, why)),
         };
         if nodes.is_empty() {
-            return Err(Failure::said(Kind::Cluster, "the cluster has no node to load into").hint("tg cluster status"));
+            return Err(
+                Failure::said(Kind::Cluster, "the cluster has no node to load into")
+                    .hint("tg cluster status"),
+            );
         }
         tokio::select! {
             loaded = self.transfer_and_verify(name, spec, &host, nodes) => loaded,
@@ -63,14 +69,24 @@ impl Live<'_> {
             .filter_map(|(imported, verified)| imported.err().or(verified.err()))
             .collect();
         if failed.is_empty() {
-            let id = host.config.as_ref().map_or(host.id.as_str(), ConfigDigest::short);
-            let nodes = if nodes.len() == 1 { nodes[0].clone() } else { format!("{} nodes", nodes.len()) };
+            let id = host
+                .config
+                .as_ref()
+                .map_or(host.id.as_str(), ConfigDigest::short);
+            let nodes = if nodes.len() == 1 {
+                nodes[0].clone()
+            } else {
+                format!("{} nodes", nodes.len())
+            };
             return Ok(format!("{id} verified on {nodes} ({})", human_bytes(bytes)));
         }
         let good = nodes.len() - failed.len();
         let message = format!(
             "loading {} failed on {} of {} nodes ({good} have it):\n{}",
-            spec.tag, failed.len(), nodes.len(), failed.join("\n")
+            spec.tag,
+            failed.len(),
+            nodes.len(),
+            failed.join("\n")
         );
         Err(Failure::said(Kind::Load, message).hint(format!("tg load {}", spec.id)))
     }
@@ -98,26 +114,50 @@ impl Live<'_> {
                 // A node whose import ended early no longer takes anything; its own result says why.
                 senders.retain(|sender| !sender.is_closed());
                 join_all(senders.iter().map(|sender| sender.send(Arc::clone(&piece)))).await;
-                self.emitter.emit(EventKind::Bytes { step: name.clone(), bytes });
+                self.emitter.emit(EventKind::Bytes {
+                    step: name.clone(),
+                    bytes,
+                });
             }
             // Dropping them tells the nodes that the archive is complete.
             senders.clear();
             Ok(bytes)
         };
         let (fed, imported) = tokio::join!(feed, join_all(imports));
-        let bytes = fed.map_err(|error: crate::adapters::docker::DockerError| Failure::said(Kind::Load, chain(&error)))?;
-        Ok((bytes, imported.into_iter().map(|result| result.map_err(|error| chain(&error))).collect()))
+        let bytes = fed.map_err(|error: crate::adapters::docker::DockerError| {
+            Failure::said(Kind::Load, chain(&error))
+        })?;
+        Ok((
+            bytes,
+            imported
+                .into_iter()
+                .map(|result| result.map_err(|error| chain(&error)))
+                .collect(),
+        ))
     }
 
     /// Asks the node what it has now. A wrong image under the right name is worse than none: the name is removed.
     async fn verify(&self, spec: &ImageSpec, host: &HostImage, node: &str) -> Result<(), String> {
         let engine = &self.world.engine;
-        let found = engine.node_image(node, &spec.tag).await.map_err(|error| chain(&error))?;
+        let found = engine
+            .node_image(node, &spec.tag)
+            .await
+            .map_err(|error| chain(&error))?;
         match (found, &host.config) {
-            (None, _) => Err(format!("node {node}: {} is not there after the import", spec.tag)),
+            (None, _) => Err(format!(
+                "node {node}: {} is not there after the import",
+                spec.tag
+            )),
             (Some(found), Some(wanted)) if found != *wanted => {
-                engine.remove_name(node, &spec.tag).await.map_err(|error| chain(&error))?;
-                Err(format!("node {node}: has {} after the import, not {}", found.short(), wanted.short()))
+                engine
+                    .remove_name(node, &spec.tag)
+                    .await
+                    .map_err(|error| chain(&error))?;
+                Err(format!(
+                    "node {node}: has {} after the import, not {}",
+                    found.short(),
+                    wanted.short()
+                ))
             }
             (Some(_), _) => Ok(()),
         }
@@ -130,6 +170,10 @@ fn human_bytes(bytes: u64) -> String {
         0..1_000 => format!("{bytes} B"),
         1_000..1_000_000 => format!("{} kB", bytes / 1_000),
         1_000_000..1_000_000_000 => format!("{} MB", bytes / 1_000_000),
-        _ => format!("{}.{} GB", bytes / 1_000_000_000, bytes % 1_000_000_000 / 100_000_000),
+        _ => format!(
+            "{}.{} GB",
+            bytes / 1_000_000_000,
+            bytes % 1_000_000_000 / 100_000_000
+        ),
     }
 }
