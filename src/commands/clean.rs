@@ -8,7 +8,6 @@ use crate::execute::live::Live;
 use crate::facts::Known;
 use crate::facts::gather::World;
 use crate::names::ImageRef;
-use crate::plan::Reason;
 use crate::report::event::{Emitter, StepName};
 use crate::taskfile::model::ClusterAction;
 
@@ -104,7 +103,5 @@ async fn delete_cluster(world: &World) -> Result<(), Failure> {
         kind: "cluster",
         object: world.file.cluster.name.clone(),
     };
-    live.cluster(&step, ClusterAction::Delete, &Reason::Unconditional)
-        .await
-        .map(drop)
+    live.cluster(&step, ClusterAction::Delete).await.map(drop)
 }

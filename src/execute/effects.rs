@@ -4,7 +4,6 @@
 use crate::error::Failure;
 use crate::facts::Facts;
 use crate::names::ImageId;
-use crate::plan::Reason;
 use crate::report::event::StepName;
 use crate::taskfile::model::{BuildCache, CargoTest, ClusterAction, Step};
 
@@ -31,12 +30,7 @@ pub trait Effects {
         nodes: &[String],
     ) -> Result<String, Failure>;
     /// Creates or deletes the cluster.
-    async fn cluster(
-        &self,
-        name: &StepName,
-        action: ClusterAction,
-        reason: &Reason,
-    ) -> Result<String, Failure>;
+    async fn cluster(&self, name: &StepName, action: ClusterAction) -> Result<String, Failure>;
     /// Runs `cargo test`.
     async fn test(&self, name: &StepName, test: &CargoTest) -> Result<String, Failure>;
     /// Runs a command.

@@ -12,7 +12,6 @@ use crate::error::{Failure, Kind};
 use crate::facts::gather::{World, chain};
 use crate::facts::{Facts, Known};
 use crate::names::ImageId;
-use crate::plan::Reason;
 use crate::report::event::{Emitter, EventKind, StepName};
 use crate::taskfile::model::{BuildCache, CargoTest, ClusterAction, Step};
 
@@ -60,20 +59,10 @@ impl Effects for Live<'_> {
         self.load_image(name, image, nodes).await
     }
 
-    async fn cluster(
-        &self,
-        name: &StepName,
-        action: ClusterAction,
-        reason: &Reason,
-    ) -> Result<String, Failure> {
+    async fn cluster(&self, name: &StepName, action: ClusterAction) -> Result<String, Failure> {
         match action {
             ClusterAction::Delete => self.delete_cluster().await,
-            ClusterAction::Ensure => {
-                if matches!(reason, Reason::HalfCreated(_)) {
-                    self.delete_cluster().await?;
-                }
-                self.create_cluster(name).await
-            }
+            ClusterAction::Ensure => self.create_cluster(name).await,
         }
     }
 
@@ -238,7 +227,9 @@ impl Live<'_> {
             // What this run began, this run removes; also when it was interrupted, so without listening to that.
             let delete = cluster::delete_command(&spec.name, &kubeconfig);
             let deleted = process::output(&delete, &crate::interrupt::Interrupt::default()).await;
-            if deleted.is_ok() {
+            let left = world.engine.nodes(&spec.name).await;
+            // A record without containers would later claim a cluster that somebody else makes under this name.
+            if deleted.is_ok() || left.is_ok_and(|nodes| nodes.is_empty()) {
                 world.state.forget_cluster(&spec.name);
             }
             return Err(self.cluster_failure(error.into()));

@@ -139,7 +139,7 @@ async fn perform(
         match step {
             Step::Build { image, cache, .. } => effects.build(name, image, *cache).await,
             Step::Load { image, .. } => effects.load(name, image, nodes).await,
-            Step::Cluster(action) => effects.cluster(name, *action, reason).await,
+            Step::Cluster(action) => effects.cluster(name, *action).await,
             Step::CargoTest(test) => effects.test(name, test).await,
             Step::Run { argv } => effects.command(name, argv).await,
             // Plans hold no task steps: they were replaced by the task's own.
@@ -152,8 +152,11 @@ async fn perform(
             Ok(true)
         }
         Err(failure) => {
-            finish(run, name.clone(), Outcome::Failed, "failed", code, began);
-            Err(run.interrupt.signal().map_or(failure, interrupted))
+            let failure = run.interrupt.signal().map_or(failure, interrupted);
+            let cause = failure.cause.to_string();
+            let summary = cause.lines().next().unwrap_or_default();
+            finish(run, name.clone(), Outcome::Failed, summary, code, began);
+            Err(failure)
         }
     }
 }

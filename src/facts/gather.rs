@@ -200,14 +200,7 @@ impl World {
         let abandoned = record
             .and_then(|record| record.creating)
             .filter(|pid| !is_alive(*pid));
-        let half_created = abandoned.is_some();
-        let broken = |why| {
-            Known::Yes(ClusterState::Broken {
-                why,
-                ours,
-                half_created,
-            })
-        };
+        let broken = |why| Known::Yes(ClusterState::Broken { why, ours });
         if let Some(pid) = abandoned {
             return broken(format!(
                 "the tg that was creating it (process {pid}) is gone"

@@ -83,8 +83,6 @@ pub enum ClusterState {
         why: String,
         /// Whether tg made it and so may delete it.
         ours: bool,
-        /// Whether a tg that is gone left it half-created.
-        half_created: bool,
     },
 }
 

@@ -135,7 +135,7 @@ fn load(
     match &facts.cluster {
         Known::Yes(ClusterState::Ready { .. }) => {}
         Known::Yes(ClusterState::Absent) => return Decision::Blocked(Reason::ClusterAbsent),
-        Known::Yes(ClusterState::Broken { why, ours, .. }) => {
+        Known::Yes(ClusterState::Broken { why, ours }) => {
             let (why, ours) = (why.clone(), *ours);
             return Decision::Blocked(Reason::ClusterBroken { why, ours });
         }
@@ -192,12 +192,7 @@ fn cluster(file: &TaskFile, facts: &Facts) -> Decision {
             Decision::Blocked(Reason::MayNotCreate)
         }
         Known::Yes(ClusterState::Absent) => Decision::run(Reason::ClusterAbsent),
-        Known::Yes(ClusterState::Broken {
-            why,
-            half_created: true,
-            ours: true,
-        }) => Decision::run(Reason::HalfCreated(why.clone())),
-        Known::Yes(ClusterState::Broken { why, ours, .. }) => {
+        Known::Yes(ClusterState::Broken { why, ours }) => {
             Decision::Blocked(Reason::ClusterBroken {
                 why: why.clone(),
                 ours: *ours,

@@ -69,8 +69,6 @@ pub enum Reason {
         /// How many nodes it has.
         nodes: usize,
     },
-    /// A tg that is gone left a half-created cluster.
-    HalfCreated(String),
     /// There is a cluster, but it cannot be used.
     ClusterBroken {
         /// What is wrong.
@@ -104,7 +102,6 @@ impl Reason {
             Self::NodesHave { .. } => "nodes-have",
             Self::ClusterAbsent => "cluster-absent",
             Self::ClusterReady { .. } => "cluster-ready",
-            Self::HalfCreated(_) => "half-created",
             Self::ClusterBroken { .. } => "cluster-broken",
             Self::MayNotCreate => "may-not-create",
         }
@@ -186,7 +183,6 @@ impl fmt::Display for Reason {
             Self::ClusterAbsent => f.write_str("there is no such cluster"),
             Self::ClusterReady { nodes: 1 } => f.write_str("1 node ready"),
             Self::ClusterReady { nodes } => write!(f, "{nodes} nodes ready"),
-            Self::HalfCreated(why) => write!(f, "left half-created: {why}"),
             Self::ClusterBroken { why, .. } => write!(f, "the cluster cannot be used: {why}"),
             Self::MayNotCreate => {
                 f.write_str("there is no such cluster, and create = \"never\" forbids to make it")

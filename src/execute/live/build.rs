@@ -332,13 +332,20 @@ impl Told {
             lines.join("\n")
         );
         let failure = Failure::said(Kind::Build, message);
-        let unknown = lines
+        // What Docker's client says where the plug-in is missing: unknown command, unknown flag, not a docker command.
+        let missing = ["unknown command", "unknown flag", "is not a docker command"];
+        if lines
             .iter()
-            .any(|line| line.contains("unknown flag") || line.contains("is not a docker command"));
-        if unknown {
-            failure.hint("install Docker's buildx plug-in")
-        } else {
-            failure
+            .any(|line| missing.iter().any(|words| line.contains(words)))
+        {
+            return Failure {
+                kind: Kind::Docker,
+                ..failure
+            }
+            .hint(
+                "install Docker's buildx plug-in; docker buildx version tells whether it is there",
+            );
         }
+        failure
     }
 }
