@@ -9,12 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Integration tests in Kind: build what changed, load what a node lacks, say why.
 #[derive(Debug, Parser)]
-#[command(
-    name = "tg",
-    version,
-    disable_help_subcommand = true,
-    arg_required_else_help = false
-)]
+#[command(name = "tg", version, disable_help_subcommand = true, arg_required_else_help = false)]
 pub struct App {
     /// Options of every command.
     #[command(flatten)]

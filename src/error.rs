@@ -48,10 +48,7 @@ impl Kind {
         match self {
             Self::Child(code) => code,
             Self::Interrupted(signal) => 128 + signal,
-            fixed => EXIT_CODES
-                .iter()
-                .find(|(kind, ..)| *kind == fixed)
-                .map_or(70, |row| row.1),
+            fixed => EXIT_CODES.iter().find(|(kind, ..)| *kind == fixed).map_or(70, |row| row.1),
         }
     }
 }
@@ -71,11 +68,7 @@ impl Failure {
     /// A failure with its cause.
     #[must_use]
     pub fn new(kind: Kind, cause: impl Into<anyhow::Error>) -> Self {
-        Self {
-            kind,
-            cause: cause.into(),
-            hints: Vec::new(),
-        }
+        Self { kind, cause: cause.into(), hints: Vec::new() }
     }
 
     /// A failure that is told in one sentence.

@@ -22,11 +22,7 @@ impl Interrupt {
     /// What the system said when a handler could not be installed.
     pub fn listen() -> std::io::Result<Self> {
         let interrupt = Self::default();
-        for kind in [
-            SignalKind::interrupt(),
-            SignalKind::terminate(),
-            SignalKind::hangup(),
-        ] {
+        for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
             let mut stream = signal(kind)?;
             let heard = interrupt.clone();
             tokio::spawn(async move {
@@ -55,8 +51,6 @@ impl Interrupt {
     /// The signal that was heard, if any.
     #[must_use]
     pub fn signal(&self) -> Option<i32> {
-        self.once
-            .is_cancelled()
-            .then(|| self.signal.load(Ordering::SeqCst))
+        self.once.is_cancelled().then(|| self.signal.load(Ordering::SeqCst))
     }
 }

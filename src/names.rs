@@ -24,9 +24,7 @@ impl ImageRef {
             return Err("an image name may not be empty".to_owned());
         }
         if text.contains('@') {
-            return Err(format!(
-                "`{text}` names a digest; an image to build or load needs a tag"
-            ));
+            return Err(format!("`{text}` names a digest; an image to build or load needs a tag"));
         }
         let (name, tag) = match text.rsplit_once(':') {
             Some((name, tag)) if !tag.contains('/') => (name, tag),
@@ -100,9 +98,7 @@ impl fmt::Display for ImageRef {
 
 fn check_tag(whole: &str, tag: &str) -> Result<(), String> {
     let mut bytes = tag.bytes();
-    let first_ok = bytes
-        .next()
-        .is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_');
+    let first_ok = bytes.next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_');
     let rest_ok = bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
     if !first_ok || !rest_ok || tag.len() > 128 {
         return Err(format!("`{tag}` in `{whole}` is not a valid tag"));
@@ -116,9 +112,7 @@ fn check_component(whole: &str, component: &str) -> Result<(), String> {
     }
     let edge = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
     let bytes = component.as_bytes();
-    let inner = bytes
-        .iter()
-        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+    let inner = bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
     if !inner || !edge(bytes.first()) || !edge(bytes.last()) {
         return Err(format!("`{whole}` is not a valid image name"));
     }
@@ -177,10 +171,7 @@ impl Key {
     /// The first 12 digits after the schema, for people.
     #[must_use]
     pub fn short(&self) -> &str {
-        let digits = self
-            .0
-            .split_once(':')
-            .map_or(self.0.as_str(), |(_, digits)| digits);
+        let digits = self.0.split_once(':').map_or(self.0.as_str(), |(_, digits)| digits);
         digits.get(..12).unwrap_or(digits)
     }
 }
@@ -203,9 +194,7 @@ pub struct ImageId {
 impl fmt::Display for ImageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)?;
-        self.variant
-            .iter()
-            .try_for_each(|variant| write!(f, ".{variant}"))
+        self.variant.iter().try_for_each(|variant| write!(f, ".{variant}"))
     }
 }
 
@@ -217,35 +206,15 @@ mod tests {
     fn image_references_become_what_containerd_stores() {
         let check = |text: &str, familiar: &str, canonical: &str| {
             let parsed = ImageRef::parse(text).unwrap();
-            assert_eq!(
-                (parsed.familiar(), parsed.canonical()),
-                (familiar, canonical),
-                "{text}"
-            );
+            assert_eq!((parsed.familiar(), parsed.canonical()), (familiar, canonical), "{text}");
         };
         check("app", "app:latest", "docker.io/library/app:latest");
         check("app:test", "app:test", "docker.io/library/app:test");
         check("team/app:1", "team/app:1", "docker.io/team/app:1");
-        check(
-            "docker.io/app:1",
-            "docker.io/app:1",
-            "docker.io/library/app:1",
-        );
-        check(
-            "docker.io/library/app:1",
-            "docker.io/library/app:1",
-            "docker.io/library/app:1",
-        );
-        check(
-            "localhost:5001/x/y:z",
-            "localhost:5001/x/y:z",
-            "localhost:5001/x/y:z",
-        );
-        check(
-            "localhost:5001/x/y",
-            "localhost:5001/x/y:latest",
-            "localhost:5001/x/y:latest",
-        );
+        check("docker.io/app:1", "docker.io/app:1", "docker.io/library/app:1");
+        check("docker.io/library/app:1", "docker.io/library/app:1", "docker.io/library/app:1");
+        check("localhost:5001/x/y:z", "localhost:5001/x/y:z", "localhost:5001/x/y:z");
+        check("localhost:5001/x/y", "localhost:5001/x/y:latest", "localhost:5001/x/y:latest");
         check("ghcr.io/a/b:v1.2", "ghcr.io/a/b:v1.2", "ghcr.io/a/b:v1.2");
     }
 
@@ -269,9 +238,6 @@ mod tests {
     fn a_tag_can_be_replaced() {
         let image = ImageRef::parse("localhost:5001/x:test").unwrap();
         assert_eq!(image.repository(), "localhost:5001/x");
-        assert_eq!(
-            image.with_tag("test-fast").unwrap().familiar(),
-            "localhost:5001/x:test-fast"
-        );
+        assert_eq!(image.with_tag("test-fast").unwrap().familiar(), "localhost:5001/x:test-fast");
     }
 }

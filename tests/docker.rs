@@ -1,9 +1,6 @@
 //! Building against a real Docker engine: `cargo test --test docker -- --ignored`.
 #![expect(clippy::unwrap_used, reason = "a test may end where it stands")]
-#![expect(
-    dead_code,
-    reason = "the Kind tests use the rest of the support module"
-)]
+#![expect(dead_code, reason = "the Kind tests use the rest of the support module")]
 
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
@@ -17,21 +14,12 @@ mod support;
 #[ignore = "needs docker"]
 fn a_build_is_skipped_until_an_input_changes() {
     let project = Project::new();
-    project
-        .tg(&["build-if-needed"])
-        .code(0)
-        .says("is not in Docker");
+    project.tg(&["build-if-needed"]).code(0).says("is not in Docker");
     assert_eq!(answer_of(&project.tag()), "one");
-    project
-        .tg(&["build-if-needed"])
-        .code(0)
-        .says("build app skipped: inputs unchanged");
+    project.tg(&["build-if-needed"]).code(0).says("build app skipped: inputs unchanged");
     project.write("app/answer", "two\n");
     project.write("app/new", "");
-    project
-        .tg(&["build-if-needed"])
-        .code(0)
-        .says("inputs changed: ~ answer, + new");
+    project.tg(&["build-if-needed"]).code(0).says("inputs changed: ~ answer, + new");
     assert_eq!(answer_of(&project.tag()), "two");
     project.tg(&["build-if-needed"]).code(0).says("skipped");
 }
@@ -41,15 +29,9 @@ fn a_build_is_skipped_until_an_input_changes() {
 fn bytes_that_changed_under_the_same_size_and_time_are_built() {
     let project = Project::new();
     project.tg(&["build"]).code(0);
-    let time = std::fs::metadata(project.path("app/answer"))
-        .unwrap()
-        .modified()
-        .unwrap();
+    let time = std::fs::metadata(project.path("app/answer")).unwrap().modified().unwrap();
     project.write("app/answer", "two\n");
-    let file = std::fs::File::options()
-        .write(true)
-        .open(project.path("app/answer"))
-        .unwrap();
+    let file = std::fs::File::options().write(true).open(project.path("app/answer")).unwrap();
     file.set_modified(time).unwrap();
     project.tg(&["build-if-needed"]).code(0).says("~ answer");
     assert_eq!(answer_of(&project.tag()), "two");
@@ -61,10 +43,7 @@ fn an_image_that_tg_did_not_build_is_not_believed() {
     let project = Project::new();
     project.tg(&["build"]).code(0);
     // A hand-made child of our own image inherits our labels.
-    project.write(
-        "hand/Dockerfile",
-        &format!("FROM {}\nRUN echo evil > /answer\n", project.tag()),
-    );
+    project.write("hand/Dockerfile", &format!("FROM {}\nRUN echo evil > /answer\n", project.tag()));
     let hand = project.path("hand");
     output(
         "docker",
@@ -79,10 +58,7 @@ fn an_image_that_tg_did_not_build_is_not_believed() {
         ],
     );
     assert_eq!(answer_of(&project.tag()), "evil");
-    project
-        .tg(&["build-if-needed"])
-        .code(0)
-        .says("the tag was moved");
+    project.tg(&["build-if-needed"]).code(0).says("the tag was moved");
     assert_eq!(answer_of(&project.tag()), "one");
     project.write("hand/Dockerfile", "FROM debian:bookworm-slim\n");
     output(
@@ -97,10 +73,7 @@ fn an_image_that_tg_did_not_build_is_not_believed() {
             hand.to_str().unwrap(),
         ],
     );
-    project
-        .tg(&["build-if-needed"])
-        .code(0)
-        .says("was not built by tg");
+    project.tg(&["build-if-needed"]).code(0).says("was not built by tg");
     assert_eq!(answer_of(&project.tag()), "one");
 }
 
@@ -111,16 +84,10 @@ fn without_records_the_work_is_done_and_the_image_is_right() {
     project.tg(&["build"]).code(0);
     std::fs::remove_dir_all(project.path("state")).unwrap();
     project.write("app/answer", "two\n");
-    project
-        .tg(&["build-if-needed"])
-        .code(0)
-        .says("inputs changed: key");
+    project.tg(&["build-if-needed"]).code(0).says("inputs changed: key");
     assert_eq!(answer_of(&project.tag()), "two");
     std::fs::remove_dir_all(project.path("state")).unwrap();
-    project
-        .tg(&["build-if-needed"])
-        .code(0)
-        .says("no record says which image");
+    project.tg(&["build-if-needed"]).code(0).says("no record says which image");
 }
 
 #[test]
@@ -131,11 +98,7 @@ fn asking_writes_nothing() {
     let status: serde_json::Value = serde_json::from_str(&status).unwrap();
     assert_eq!(status["images"][0]["build"]["code"], "image-missing");
     project.tg(&["test", "cached", "--dry-run"]).code(0);
-    assert!(
-        !project.path("state").exists(),
-        "{:?}",
-        listing(&project.path("state"))
-    );
+    assert!(!project.path("state").exists(), "{:?}", listing(&project.path("state")));
     project.tg(&["build"]).code(0);
     let images = || {
         let format = "{{.ID}} {{.Repository}}:{{.Tag}}";
@@ -183,12 +146,8 @@ fn a_cancelled_build_leaves_no_child_and_no_tag() {
     let dockerfile = "FROM debian:bookworm-slim\nCOPY answer /answer\nRUN echo begun; sleep 600\n";
     project.write("app/Dockerfile", dockerfile);
     let mut command = project.command(&["build", "--verbose"]);
-    let child = command
-        .process_group(0)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let child =
+        command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // The builder's command line names the state directory of this very project.
     let marker = project.path("state").display().to_string();
     let deadline = Instant::now() + Duration::from_secs(60);
@@ -198,9 +157,7 @@ fn a_cancelled_build_leaves_no_child_and_no_tag() {
     }
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-    ran(child.wait_with_output().unwrap())
-        .code(130)
-        .says("interrupted");
+    ran(child.wait_with_output().unwrap()).code(130).says("interrupted");
     assert!(!output("ps", &["-eo", "args"]).contains(&marker));
     assert_eq!(output("docker", &["image", "ls", "-q", &project.name]), "");
 }
@@ -210,17 +167,11 @@ fn a_cancelled_build_leaves_no_child_and_no_tag() {
 fn clean_removes_only_what_tg_built() {
     let project = Project::new();
     project.tg(&["build"]).code(0);
-    project
-        .tg(&["clean", "images"])
-        .code(66)
-        .says("tg clean --yes");
+    project.tg(&["clean", "images"]).code(66).says("tg clean --yes");
     assert_eq!(answer_of(&project.tag()), "one");
     project.tg(&["clean", "images", "--yes"]).code(0);
     assert_eq!(output("docker", &["image", "ls", "-q", &project.name]), "");
     output("docker", &["tag", "debian:bookworm-slim", &project.tag()]);
-    project
-        .tg(&["clean", "images", "--yes"])
-        .code(0)
-        .says("tg did not build it");
+    project.tg(&["clean", "images", "--yes"]).code(0).says("tg did not build it");
     assert_ne!(output("docker", &["image", "ls", "-q", &project.name]), "");
 }

@@ -19,9 +19,7 @@ async fn the_loaded_image_is_this_tg() {
     let (run, image) = (variable("TG_RUN_ID"), variable("TG_IMAGE_TG"));
     let kubeconfig = Kubeconfig::read_from(variable("KUBECONFIG")).unwrap();
     let options = KubeConfigOptions::default();
-    let config = Config::from_custom_kubeconfig(kubeconfig, &options)
-        .await
-        .unwrap();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
     let client = Client::try_from(config).unwrap();
     let pods = Api::<Pod>::namespaced(client, "default");
     let name = format!("tg-test-{run}");
@@ -38,10 +36,7 @@ async fn the_loaded_image_is_this_tg() {
     let said = pods.logs(&name, &LogParams::default()).await;
     pods.delete(&name, &DeleteParams::default()).await.unwrap();
     assert_eq!(ended, Ok(()));
-    assert_eq!(
-        said.unwrap().trim(),
-        format!("tg {}", env!("CARGO_PKG_VERSION"))
-    );
+    assert_eq!(said.unwrap().trim(), format!("tg {}", env!("CARGO_PKG_VERSION")));
 }
 
 async fn wait_for_end(pods: &Api<Pod>, name: &str) -> Result<(), String> {

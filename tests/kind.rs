@@ -1,9 +1,6 @@
 //! The story of a day, in a real Kind cluster: `cargo test --test kind -- --ignored`.
 #![expect(clippy::unwrap_used, reason = "a test may end where it stands")]
-#![expect(
-    dead_code,
-    reason = "the Docker tests use the rest of the support module"
-)]
+#![expect(dead_code, reason = "the Docker tests use the rest of the support module")]
 
 use support::{Project, answer_of, output};
 
@@ -13,17 +10,8 @@ mod support;
 fn on_node(project: &Project, node: &str) -> String {
     let name = format!("docker.io/library/{}", project.tag());
     let template = "{{.status.id}}";
-    let args = [
-        "exec",
-        node,
-        "crictl",
-        "inspecti",
-        "-o",
-        "go-template",
-        "--template",
-        template,
-        &name,
-    ];
+    let args =
+        ["exec", node, "crictl", "inspecti", "-o", "go-template", "--template", template, &name];
     output("docker", &args)
 }
 
@@ -60,26 +48,15 @@ fn a_day_on_three_nodes() {
     };
 
     // Cold: the cluster is made, the image built and loaded.
-    let cold = project
-        .tg(&["test", "cached"])
-        .code(0)
-        .says("there is no such cluster");
+    let cold = project.tg(&["test", "cached"]).code(0).says("there is no such cluster");
     let cold = cold.says("is not in Docker").says("verified on 3 nodes");
-    assert!(
-        cold.stdout.contains(&on_node(&project, &nodes[0])),
-        "{}",
-        cold.stdout
-    );
+    assert!(cold.stdout.contains(&on_node(&project, &nodes[0])), "{}", cold.stdout);
     all_answer("one");
 
     // Warm: nothing is built, nothing is loaded, and it says why.
-    let warm = project
-        .tg(&["test", "cached"])
-        .code(0)
-        .says("cluster")
-        .says("skipped: 3 nodes ready");
-    warm.says("build app skipped: inputs unchanged")
-        .says("load app skipped: all 3 nodes have");
+    let warm =
+        project.tg(&["test", "cached"]).code(0).says("cluster").says("skipped: 3 nodes ready");
+    warm.says("build app skipped: inputs unchanged").says("load app skipped: all 3 nodes have");
 
     // An edit: one image is built and reloaded; the nodes have the new code.
     project.write("app/answer", "two\n");
@@ -93,13 +70,7 @@ fn a_day_on_three_nodes() {
     // Gone from one node: that node alone is loaded.
     output(
         "docker",
-        &[
-            "exec",
-            &nodes[1],
-            "crictl",
-            "rmi",
-            &format!("docker.io/library/{}", project.tag()),
-        ],
+        &["exec", &nodes[1], "crictl", "rmi", &format!("docker.io/library/{}", project.tag())],
     );
     let reload = project.tg(&["test", "cached"]).code(0);
     reload
@@ -116,67 +87,35 @@ fn a_day_on_three_nodes() {
     let hand = hand.to_str().unwrap();
     output(
         "docker",
-        &[
-            "buildx",
-            "build",
-            "--load",
-            "--provenance=false",
-            "-t",
-            &project.tag(),
-            hand,
-        ],
+        &["buildx", "build", "--load", "--provenance=false", "-t", &project.tag(), hand],
     );
-    let fast = project
-        .tg(&["test", "fast"])
-        .code(0)
-        .says("3 of 3 nodes")
-        .says("verified on 3 nodes");
+    let fast =
+        project.tg(&["test", "fast"]).code(0).says("3 of 3 nodes").says("verified on 3 nodes");
     assert!(!fast.stderr.contains("build app"), "{}", fast.stderr);
     all_answer("hand");
 
     // With attestations the engine tells no config digest: then everything is loaded, every time.
     output(
         "docker",
-        &[
-            "buildx",
-            "build",
-            "--load",
-            "--provenance=true",
-            "-t",
-            &project.tag(),
-            hand,
-        ],
+        &["buildx", "build", "--load", "--provenance=true", "-t", &project.tag(), hand],
     );
     project.tg(&["test", "fast"]).code(0);
     all_answer("hand");
 
     // A stopped node is a failure that names it and what to do.
     output("docker", &["stop", "-t", "1", &nodes[2]]);
-    let stopped = project
-        .tg(&["test", "fast"])
-        .code(62)
-        .says(&format!("{} is exited", nodes[2]));
+    let stopped = project.tg(&["test", "fast"]).code(62).says(&format!("{} is exited", nodes[2]));
     stopped.says("tg cluster create --recreate");
 
     // The cluster deleted: it is made again and loaded.
     project.tg(&["cluster", "delete"]).code(0);
     project.tg(&["cluster", "status"]).code(62);
     project.nodes(1);
-    project
-        .tg(&["test", "cached"])
-        .code(0)
-        .says("there is no such cluster")
-        .says("verified on");
+    project.tg(&["test", "cached"]).code(0).says("there is no such cluster").says("verified on");
     assert_eq!(answer_on_node(&project, &nodes[0]), "two");
     assert_eq!(answer_of(&project.tag()), "two");
     project.tg(&["clean", "--yes"]).code(0);
-    assert_eq!(
-        output(
-            "docker",
-            &["ps", "-aq", "--filter", &format!("name={}", project.name)]
-        ),
-        ""
-    );
+    assert_eq!(output("docker", &["ps", "-aq", "--filter", &format!("name={}", project.name)]), "");
 }
 
 #[test]
@@ -207,23 +146,8 @@ fn a_cluster_that_tg_did_not_make_is_used_but_never_deleted() {
     }
     output("kind", &create);
     let ran = project.tg(&["go"]).code(0);
-    assert_eq!(
-        ran.stdout.trim(),
-        format!("node/{}-control-plane", project.name)
-    );
-    project
-        .tg(&["cluster", "delete"])
-        .code(66)
-        .says("tg did not make");
-    project
-        .tg(&["clean", "cluster", "--yes"])
-        .code(0)
-        .says("left alone");
-    assert_ne!(
-        output(
-            "docker",
-            &["ps", "-q", "--filter", &format!("name={}", project.name)]
-        ),
-        ""
-    );
+    assert_eq!(ran.stdout.trim(), format!("node/{}-control-plane", project.name));
+    project.tg(&["cluster", "delete"]).code(66).says("tg did not make");
+    project.tg(&["clean", "cluster", "--yes"]).code(0).says("left alone");
+    assert_ne!(output("docker", &["ps", "-q", "--filter", &format!("name={}", project.name)]), "");
 }

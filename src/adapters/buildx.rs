@@ -143,8 +143,7 @@ impl ProgressReader {
         };
         for vertex in status.vertexes {
             if !vertex.name.is_empty() {
-                self.names
-                    .insert(vertex.digest.clone(), vertex.name.clone());
+                self.names.insert(vertex.digest.clone(), vertex.name.clone());
             }
             let name = self.names.get(&vertex.digest).cloned().unwrap_or_default();
             if vertex.started.is_some() && self.started.insert(vertex.digest.clone()) {
@@ -153,10 +152,7 @@ impl ProgressReader {
             if !vertex.error.is_empty() {
                 told.push(Progress::Error(format!("{name}: {}", vertex.error)));
             } else if vertex.completed.is_some() && self.done.insert(vertex.digest) {
-                told.push(Progress::Finished {
-                    name,
-                    cached: vertex.cached,
-                });
+                told.push(Progress::Finished { name, cached: vertex.cached });
             }
         }
         for data in status.logs.into_iter().filter_map(|log| log.data) {
@@ -193,9 +189,8 @@ fn decode_base64(text: &str) -> Vec<u8> {
 #[must_use]
 pub fn config_digest(metadata: &str) -> Option<ConfigDigest> {
     let json: serde_json::Value = serde_json::from_str(metadata).ok()?;
-    let plain = json
-        .get("containerimage.config.digest")
-        .or_else(|| json.get("containerimage.digest"));
+    let plain =
+        json.get("containerimage.config.digest").or_else(|| json.get("containerimage.digest"));
     ConfigDigest::parse(plain?.as_str()?)
 }
 
@@ -221,10 +216,7 @@ mod tests {
             told,
             [
                 Progress::Started("[1/2] FROM x".to_owned()),
-                Progress::Finished {
-                    name: "[1/2] FROM x".to_owned(),
-                    cached: true
-                },
+                Progress::Finished { name: "[1/2] FROM x".to_owned(), cached: true },
                 Progress::Started("[2/2] RUN y".to_owned()),
                 Progress::Log("hi".to_owned()),
                 Progress::Log("you".to_owned()),

@@ -9,9 +9,7 @@ use crate::taskfile::model::CargoTest;
 /// The command line of a `cargo-test` step.
 #[must_use]
 pub fn command(step: &CargoTest, root: &Path, extra: &[String]) -> Command {
-    let mut command = Command::new("cargo")
-        .args(["test", "--test", &step.test])
-        .directory(root);
+    let mut command = Command::new("cargo").args(["test", "--test", &step.test]).directory(root);
     if let Some(package) = &step.package {
         command = command.args(["--package", package]);
     }
@@ -21,9 +19,7 @@ pub fn command(step: &CargoTest, root: &Path, extra: &[String]) -> Command {
     if !step.args.is_empty() || !extra.is_empty() {
         command = command.arg("--").args(&step.args).args(extra);
     }
-    step.env
-        .iter()
-        .fold(command, |command, (name, value)| command.env(name, value))
+    step.env.iter().fold(command, |command, (name, value)| command.env(name, value))
 }
 
 /// What the tests' own lines say.
@@ -67,10 +63,9 @@ impl ResultReader {
         self.counts.binaries += 1;
         for part in result.split(['.', ';']) {
             let mut words = part.split_whitespace();
-            if let (Some(count), Some(what)) = (
-                words.next().and_then(|n| n.parse::<u32>().ok()),
-                words.next(),
-            ) {
+            if let (Some(count), Some(what)) =
+                (words.next().and_then(|n| n.parse::<u32>().ok()), words.next())
+            {
                 match what {
                     "passed" => self.counts.passed += count,
                     "failed" => self.counts.failed += count,
@@ -98,15 +93,7 @@ mod tests {
         reader.read(b"running 2 tests\ntest result: ok. 2 passed; 0 failed; 1 ig");
         reader.read(b"nored; 0 measured; 0 filtered out; finished in 0.05s\n");
         let counts = reader.counts();
-        assert_eq!(
-            counts,
-            Counts {
-                passed: 2,
-                failed: 0,
-                ignored: 1,
-                binaries: 1
-            }
-        );
+        assert_eq!(counts, Counts { passed: 2, failed: 0, ignored: 1, binaries: 1 });
     }
 
     #[test]
@@ -117,9 +104,6 @@ mod tests {
             ..CargoTest::default()
         };
         let command = command(&step, Path::new("/p"), &["one".to_owned()]);
-        assert_eq!(
-            command.to_string(),
-            "cargo test --test k8s -- --nocapture one"
-        );
+        assert_eq!(command.to_string(), "cargo test --test k8s -- --nocapture one");
     }
 }

@@ -76,9 +76,8 @@ pub fn delete_command(name: &str, kubeconfig: &Path) -> Command {
 /// # Errors
 /// [`ClusterError::Kind`].
 pub async fn kubeconfig(name: &str, interrupt: &Interrupt) -> Result<String, ClusterError> {
-    let command = Command::new("kind")
-        .args(["get", "kubeconfig", "--name", name])
-        .timeout(KIND_LIMIT);
+    let command =
+        Command::new("kind").args(["get", "kubeconfig", "--name", name]).timeout(KIND_LIMIT);
     Ok(process::output(&command, interrupt).await?)
 }
 
@@ -131,10 +130,7 @@ pub async fn wait_ready(
         };
         let Some(last) = missing else { return Ok(()) };
         if Instant::now() > deadline {
-            return Err(ClusterError::NotReady {
-                limit: READY_LIMIT,
-                last,
-            });
+            return Err(ClusterError::NotReady { limit: READY_LIMIT, last });
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK_AGAIN) => {}
@@ -144,10 +140,7 @@ pub async fn wait_ready(
 }
 
 async fn not_ready_nodes(client: &Client) -> Option<String> {
-    let nodes = match Api::<Node>::all(client.clone())
-        .list(&ListParams::default())
-        .await
-    {
+    let nodes = match Api::<Node>::all(client.clone()).list(&ListParams::default()).await {
         Ok(nodes) => nodes.items,
         Err(error) => return Some(format!("the API server does not answer: {error}")),
     };
@@ -157,10 +150,7 @@ async fn not_ready_nodes(client: &Client) -> Option<String> {
     let waiting: Vec<String> = nodes
         .into_iter()
         .filter(|node| {
-            let conditions = node
-                .status
-                .as_ref()
-                .and_then(|status| status.conditions.as_ref());
+            let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
             !conditions
                 .is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
         })
@@ -176,10 +166,7 @@ async fn missing_system(client: &Client) -> Option<String> {
     }
     let deployments = Api::<Deployment>::namespaced(client.clone(), "kube-system");
     let available = match deployments.get("coredns").await {
-        Ok(dns) => dns
-            .status
-            .and_then(|status| status.available_replicas)
-            .unwrap_or(0),
+        Ok(dns) => dns.status.and_then(|status| status.available_replicas).unwrap_or(0),
         Err(error) => return Some(format!("CoreDNS: {error}")),
     };
     (available == 0).then(|| "CoreDNS is not available".to_owned())

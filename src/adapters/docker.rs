@@ -99,10 +99,7 @@ impl Engine {
     /// [`DockerError::Context`] or [`DockerError::Connect`].
     pub async fn connect(address: &Address, interrupt: &Interrupt) -> Result<Self, DockerError> {
         let host = resolve(address, interrupt).await?;
-        let fail = |source| DockerError::Connect {
-            host: host.clone(),
-            source,
-        };
+        let fail = |source| DockerError::Connect { host: host.clone(), source };
         let version = bollard::API_DEFAULT_VERSION;
         let client = if host.starts_with("unix://") {
             Docker::connect_with_unix(&host, CALL_LIMIT, version)
@@ -149,21 +146,9 @@ impl Engine {
                 .annotations
                 .and_then(|annotations| ConfigDigest::parse(annotations.get("config.digest")?)),
         };
-        let labels = inspect
-            .config
-            .and_then(|config| config.labels)
-            .unwrap_or_default();
-        let size = inspect
-            .size
-            .unwrap_or_default()
-            .try_into()
-            .unwrap_or_default();
-        Ok(Some(Image {
-            id,
-            config,
-            labels,
-            size,
-        }))
+        let labels = inspect.config.and_then(|config| config.labels).unwrap_or_default();
+        let size = inspect.size.unwrap_or_default().try_into().unwrap_or_default();
+        Ok(Some(Image { id, config, labels, size }))
     }
 
     /// Gives an image another name.
@@ -184,11 +169,7 @@ impl Engine {
     /// # Errors
     /// [`DockerError::Call`].
     pub async fn untag(&self, name: &str) -> Result<(), DockerError> {
-        match self
-            .client
-            .remove_image(name, None::<RemoveImageOptions>, None)
-            .await
-        {
+        match self.client.remove_image(name, None::<RemoveImageOptions>, None).await {
             Ok(_) => Ok(()),
             Err(error) if is_not_found(&error) => Ok(()),
             Err(source) => Err(call("remove image", name, source)),
@@ -199,9 +180,7 @@ impl Engine {
     pub fn export(&self, name: &str) -> impl Stream<Item = Result<Vec<u8>, DockerError>> + use<> {
         let name = name.to_owned();
         self.client.export_image(&name).map(move |piece| {
-            piece
-                .map(|bytes| bytes.to_vec())
-                .map_err(|source| call("export image", &name, source))
+            piece.map(|bytes| bytes.to_vec()).map_err(|source| call("export image", &name, source))
         })
     }
 
@@ -234,10 +213,7 @@ impl Engine {
                     .map(|name| name.trim_start_matches('/').to_owned())
                     .unwrap_or_default(),
                 id: container.id.unwrap_or_default(),
-                state: container
-                    .state
-                    .map(|state| state.to_string())
-                    .unwrap_or_default(),
+                state: container.state.map(|state| state.to_string()).unwrap_or_default(),
             })
             .collect();
         nodes.sort_by(|a, b| a.name.cmp(&b.name));
@@ -250,11 +226,7 @@ pub(super) fn call(
     object: &str,
     source: bollard::errors::Error,
 ) -> DockerError {
-    DockerError::Call {
-        operation,
-        object: object.to_owned(),
-        source,
-    }
+    DockerError::Call { operation, object: object.to_owned(), source }
 }
 
 fn is_not_found(error: &bollard::errors::Error) -> bool {
@@ -269,28 +241,15 @@ async fn resolve(address: &Address, interrupt: &Interrupt) -> Result<String, Doc
         return Ok(host.clone());
     }
     let configured = || address.config.as_deref().and_then(current_context);
-    let context = address
-        .context
-        .clone()
-        .filter(|name| !name.is_empty())
-        .or_else(configured);
+    let context = address.context.clone().filter(|name| !name.is_empty()).or_else(configured);
     let Some(context) = context.filter(|name| name != "default") else {
         return Ok(DEFAULT_HOST.to_owned());
     };
     let command = Command::new("docker")
-        .args([
-            "context",
-            "inspect",
-            &context,
-            "--format",
-            "{{.Endpoints.docker.Host}}",
-        ])
+        .args(["context", "inspect", &context, "--format", "{{.Endpoints.docker.Host}}"])
         .timeout(Duration::from_secs(10));
     let host = process::output(&command, interrupt).await;
-    Ok(host
-        .map_err(|error| DockerError::Context(error.to_string()))?
-        .trim()
-        .to_owned())
+    Ok(host.map_err(|error| DockerError::Context(error.to_string()))?.trim().to_owned())
 }
 
 /// The context that `docker context use` has set.

@@ -68,17 +68,12 @@ impl Engine {
     ) -> Result<Option<ConfigDigest>, NodeError> {
         let argv = ["crictl", "inspecti", "-o", "json", image.canonical()];
         let asked = tokio::time::timeout(QUESTION_LIMIT, self.exec(node, &argv, None));
-        let timed_out = |_| NodeError::TimedOut {
-            node: node.to_owned(),
-            command: argv.join(" "),
-        };
+        let timed_out = |_| NodeError::TimedOut { node: node.to_owned(), command: argv.join(" ") };
         let finished = asked.await.map_err(timed_out)??;
         if finished.code == 0 {
             let json: serde_json::Value =
                 serde_json::from_str(&finished.stdout).unwrap_or_default();
-            let id = json
-                .pointer("/status/id")
-                .and_then(|id| ConfigDigest::parse(id.as_str()?));
+            let id = json.pointer("/status/id").and_then(|id| ConfigDigest::parse(id.as_str()?));
             return id.map(Some).ok_or_else(|| failed(node, &argv, &finished));
         }
         if finished.stderr.contains("no such image") || finished.stderr.contains("not present") {
@@ -99,11 +94,7 @@ impl Engine {
         // No --digests: it leaves `import-<date>@…` names behind that nobody asked for.
         let argv = ["ctr", "--namespace=k8s.io", "images", "import", "-"];
         let finished = self.exec(node, &argv, Some(pieces)).await?;
-        if finished.code == 0 {
-            Ok(())
-        } else {
-            Err(failed(node, &argv, &finished))
-        }
+        if finished.code == 0 { Ok(()) } else { Err(failed(node, &argv, &finished)) }
     }
 
     /// Removes a name from a node's containerd. The name may be gone already.
@@ -111,13 +102,7 @@ impl Engine {
     /// # Errors
     /// [`NodeError::Exec`].
     pub async fn remove_name(&self, node: &str, image: &ImageRef) -> Result<(), NodeError> {
-        let argv = [
-            "ctr",
-            "--namespace=k8s.io",
-            "images",
-            "rm",
-            image.canonical(),
-        ];
+        let argv = ["ctr", "--namespace=k8s.io", "images", "rm", image.canonical()];
         self.exec(node, &argv, None).await.map(drop)
     }
 
@@ -139,19 +124,10 @@ impl Engine {
             cmd: Some(argv.iter().map(|arg| (*arg).to_owned()).collect()),
             ..Default::default()
         };
-        let exec = self
-            .client()
-            .create_exec(node, options)
-            .await
-            .map_err(fail)?
-            .id;
+        let exec = self.client().create_exec(node, options).await.map_err(fail)?.id;
         let started = self.client().start_exec(&exec, None).await.map_err(fail)?;
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        if let StartExecResults::Attached {
-            mut output,
-            input: mut stdin,
-        } = started
-        {
+        if let StartExecResults::Attached { mut output, input: mut stdin } = started {
             let feed = async {
                 let Some(mut pieces) = input else { return };
                 while let Some(piece) = pieces.recv().await {
@@ -180,27 +156,14 @@ impl Engine {
             collected.map_err(fail)?;
         }
         // Only now is the exit code final: asked earlier, the engine may still say 0.
-        let code = self
-            .client()
-            .inspect_exec(&exec)
-            .await
-            .map_err(fail)?
-            .exit_code;
+        let code = self.client().inspect_exec(&exec).await.map_err(fail)?.exit_code;
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim().to_owned();
-        Ok(Finished {
-            code: code.unwrap_or(-1),
-            stdout: text(stdout),
-            stderr: text(stderr),
-        })
+        Ok(Finished { code: code.unwrap_or(-1), stdout: text(stdout), stderr: text(stderr) })
     }
 }
 
 fn failed(node: &str, argv: &[&str], finished: &Finished) -> NodeError {
-    let output = if finished.stderr.is_empty() {
-        &finished.stdout
-    } else {
-        &finished.stderr
-    };
+    let output = if finished.stderr.is_empty() { &finished.stdout } else { &finished.stderr };
     NodeError::Failed {
         node: node.to_owned(),
         command: argv.join(" "),

@@ -34,10 +34,7 @@ impl Command {
     /// A program, found on the `PATH`.
     #[must_use]
     pub fn new(program: impl Into<OsString>) -> Self {
-        Self {
-            program: program.into(),
-            ..Self::default()
-        }
+        Self { program: program.into(), ..Self::default() }
     }
 
     /// Adds one argument.
@@ -81,12 +78,7 @@ impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, value) in &self.envs {
             let quoted = value.to_string_lossy();
-            write!(
-                f,
-                "{}={} ",
-                name.to_string_lossy(),
-                shell_words::quote(&quoted)
-            )?;
+            write!(f, "{}={} ", name.to_string_lossy(), shell_words::quote(&quoted))?;
         }
         let words = std::iter::once(&self.program).chain(&self.args);
         let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
@@ -138,11 +130,7 @@ pub enum ProcessError {
 }
 
 fn tail_text(tail: &str) -> String {
-    if tail.trim().is_empty() {
-        String::new()
-    } else {
-        format!(":\n{}", tail.trim_end())
-    }
+    if tail.trim().is_empty() { String::new() } else { format!(":\n{}", tail.trim_end()) }
 }
 
 /// Runs a command and hands every piece of output to `sink` as it comes.
@@ -212,11 +200,7 @@ pub async fn output(command: &Command, interrupt: &Interrupt) -> Result<String, 
         return Ok(String::from_utf8_lossy(&out).into_owned());
     }
     let tail = String::from_utf8_lossy(&err[err.len().saturating_sub(TAIL)..]).into_owned();
-    Err(ProcessError::Failed {
-        command: command.to_string(),
-        status,
-        tail,
-    })
+    Err(ProcessError::Failed { command: command.to_string(), status, tail })
 }
 
 fn start(command: &Command) -> Result<Child, ProcessError> {
@@ -230,16 +214,10 @@ fn start(command: &Command) -> Result<Child, ProcessError> {
         // Its own group, so that all it starts can be ended with it and a terminal's Ctrl-C reaches tg alone.
         .process_group(0)
         .kill_on_drop(true);
-    process.current_dir(
-        command
-            .directory
-            .as_deref()
-            .unwrap_or(std::path::Path::new(".")),
-    );
-    process.spawn().map_err(|source| ProcessError::Start {
-        program: command.program.clone(),
-        source,
-    })
+    process.current_dir(command.directory.as_deref().unwrap_or(std::path::Path::new(".")));
+    process
+        .spawn()
+        .map_err(|source| ProcessError::Start { program: command.program.clone(), source })
 }
 
 async fn read(from: &mut Option<impl AsyncRead + Unpin>, buffer: &mut [u8]) -> usize {
@@ -279,10 +257,7 @@ mod tests {
         assert_eq!(output(&echo, &interrupt).await.unwrap(), "out\n");
         let fail = Command::new("sh").args(["-c", "echo why >&2; exit 3"]);
         let text = output(&fail, &interrupt).await.unwrap_err().to_string();
-        assert!(
-            text.contains("exit status: 3") && text.contains("why"),
-            "{text}"
-        );
+        assert!(text.contains("exit status: 3") && text.contains("why"), "{text}");
     }
 
     #[tokio::test]

@@ -30,11 +30,7 @@ pub(crate) async fn clean(
             ui.say(&format!("cluster {name} is left alone: tg did not make it"));
         }
     }
-    let images = if what == CleanPart::Cluster {
-        Vec::new()
-    } else {
-        ours(context, world).await
-    };
+    let images = if what == CleanPart::Cluster { Vec::new() } else { ours(context, world).await };
     for (tag, size) in &images {
         ui.answer(&format!("image {tag}: {} MB", size / 1_000_000));
     }
@@ -47,16 +43,11 @@ pub(crate) async fn clean(
     }
     if !yes {
         if !context.environment.asks {
-            return Err(
-                Failure::said(Kind::Refused, "nobody to ask whether to remove this")
-                    .hint("tg clean --yes"),
-            );
+            return Err(Failure::said(Kind::Refused, "nobody to ask whether to remove this")
+                .hint("tg clean --yes"));
         }
         if !ui.confirm("Remove this?") {
-            return Err(Failure::said(
-                Kind::Refused,
-                "not confirmed; nothing was removed",
-            ));
+            return Err(Failure::said(Kind::Refused, "not confirmed; nothing was removed"));
         }
     }
     for (tag, _) in &images {
@@ -77,10 +68,7 @@ async fn ours(context: &Context, world: &World) -> Vec<(ImageRef, u64)> {
                 found.push((spec.tag.clone(), host.size))
             }
             Known::Yes(Some(_)) => {
-                context.ui.say(&format!(
-                    "image {} is left alone: tg did not build it",
-                    spec.tag
-                ));
+                context.ui.say(&format!("image {} is left alone: tg did not build it", spec.tag));
             }
             _ => {}
         }
@@ -98,10 +86,6 @@ async fn delete_cluster(world: &World) -> Result<(), Failure> {
         extra: Vec::new(),
         color: false,
     };
-    let step = StepName {
-        index: 0,
-        kind: "cluster",
-        object: world.file.cluster.name.clone(),
-    };
+    let step = StepName { index: 0, kind: "cluster", object: world.file.cluster.name.clone() };
     live.cluster(&step, ClusterAction::Delete).await.map(drop)
 }

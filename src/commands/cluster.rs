@@ -38,14 +38,5 @@ pub(crate) async fn cluster(
             "cluster create"
         }
     };
-    run::run(
-        context,
-        world,
-        run::Request {
-            name: name.to_owned(),
-            steps,
-            extra: Vec::new(),
-        },
-    )
-    .await
+    run::run(context, world, run::Request { name: name.to_owned(), steps, extra: Vec::new() }).await
 }

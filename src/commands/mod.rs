@@ -48,11 +48,7 @@ pub fn ui(app: &App, environment: &Environment) -> Ui {
 /// The failure to report and exit with.
 pub fn dispatch(app: App, environment: Environment) -> Result<(), Failure> {
     let ui = ui(&app, &environment);
-    let mut context = Context {
-        app,
-        environment,
-        ui,
-    };
+    let mut context = Context { app, environment, ui };
     let verb = context.app.command.take();
     if let Some(Verb::Completions { shell }) = verb {
         completions::print(shell);
@@ -65,28 +61,23 @@ pub fn dispatch(app: App, environment: Environment) -> Result<(), Failure> {
     };
     let ad_hoc = |name: &str, images: &[String], step: fn(ImageId) -> Step| {
         let steps = select(&file, images)?.into_iter().map(step).collect();
-        Ok::<_, Failure>(run::Request {
-            name: name.to_owned(),
-            steps,
-            extra: Vec::new(),
-        })
+        Ok::<_, Failure>(run::Request { name: name.to_owned(), steps, extra: Vec::new() })
     };
     let request = match &verb {
         Verb::Test { tier, extra } => named(&file, &format!("test-{tier}"), extra)?,
         Verb::Run { task, extra } => named(&file, task, extra)?,
-        Verb::Build(list) => ad_hoc("build", &list.images, |image| {
-            build(image, When::Always, BuildCache::Use)
-        })?,
+        Verb::Build(list) => {
+            ad_hoc("build", &list.images, |image| build(image, When::Always, BuildCache::Use))?
+        }
         Verb::BuildIfNeeded(list) => ad_hoc("build-if-needed", &list.images, |image| {
             build(image, When::IfNeeded, BuildCache::Use)
         })?,
-        Verb::Rebuild(list) => ad_hoc("rebuild", &list.images, |image| {
-            build(image, When::Always, BuildCache::Bypass)
-        })?,
-        Verb::Load(list) => ad_hoc("load", &list.images, |image| Step::Load {
-            image,
-            when: When::Always,
-        })?,
+        Verb::Rebuild(list) => {
+            ad_hoc("rebuild", &list.images, |image| build(image, When::Always, BuildCache::Bypass))?
+        }
+        Verb::Load(list) => {
+            ad_hoc("load", &list.images, |image| Step::Load { image, when: When::Always })?
+        }
         Verb::LoadIfNeeded(list) => ad_hoc("load-if-needed", &list.images, |image| Step::Load {
             image,
             when: When::IfNeeded,
@@ -114,15 +105,7 @@ fn build(image: ImageId, when: When, cache: BuildCache) -> Step {
 fn named(file: &TaskFile, name: &str, extra: &[String]) -> Result<run::Request, Failure> {
     let Some(task) = file.tasks.get(name) else {
         let failure = Failure::said(Kind::Usage, format!("no task or command `{name}`"));
-        let commands = [
-            "test",
-            "run",
-            "build",
-            "load",
-            "cluster",
-            "cache-status",
-            "clean",
-        ];
+        let commands = ["test", "run", "build", "load", "cluster", "cache-status", "clean"];
         let known = file.tasks.keys().map(String::as_str).chain(commands);
         let failure = match nearest(name, known) {
             Some(near) => failure.hint(format!("did you mean `{near}`?")),
@@ -130,39 +113,26 @@ fn named(file: &TaskFile, name: &str, extra: &[String]) -> Result<run::Request, 
         };
         return Err(failure.hint("tg --list shows the tasks, tg --help the commands"));
     };
-    Ok(run::Request {
-        name: name.to_owned(),
-        steps: task.steps.clone(),
-        extra: extra.to_vec(),
-    })
+    Ok(run::Request { name: name.to_owned(), steps: task.steps.clone(), extra: extra.to_vec() })
 }
 
 /// The images that names stand for; all that are no variants when there are no names.
 fn select(file: &TaskFile, names: &[String]) -> Result<Vec<ImageId>, Failure> {
     if names.is_empty() {
-        return Ok(file
-            .images
-            .keys()
-            .filter(|id| id.variant.is_none())
-            .cloned()
-            .collect());
+        return Ok(file.images.keys().filter(|id| id.variant.is_none()).cloned().collect());
     }
     let known: Vec<String> = file.images.keys().map(ToString::to_string).collect();
     names
         .iter()
         .map(|name| {
-            file.images
-                .keys()
-                .find(|id| id.to_string() == *name)
-                .cloned()
-                .ok_or_else(|| {
-                    let failure =
-                        Failure::said(Kind::Usage, format!("no image `{name}` in the task file"));
-                    match nearest(name, known.iter().map(String::as_str)) {
-                        Some(near) => failure.hint(format!("did you mean `{near}`?")),
-                        None => failure.hint(format!("defined: {}", known.join(", "))),
-                    }
-                })
+            file.images.keys().find(|id| id.to_string() == *name).cloned().ok_or_else(|| {
+                let failure =
+                    Failure::said(Kind::Usage, format!("no image `{name}` in the task file"));
+                match nearest(name, known.iter().map(String::as_str)) {
+                    Some(near) => failure.hint(format!("did you mean `{near}`?")),
+                    None => failure.hint(format!("defined: {}", known.join(", "))),
+                }
+            })
         })
         .collect()
 }
@@ -171,20 +141,14 @@ impl Context {
     fn task_file(&self) -> Result<TaskFile, Failure> {
         let global = &self.app.global;
         let here = std::env::current_dir().map_err(|error| Failure::new(Kind::Internal, error))?;
-        let start = global
-            .directory
-            .as_ref()
-            .map_or(here.clone(), |directory| here.join(directory));
+        let start =
+            global.directory.as_ref().map_or(here.clone(), |directory| here.join(directory));
         let loaded =
             taskfile::locate(global.file.as_deref(), &start).and_then(|path| taskfile::load(&path));
         let mut file = loaded.map_err(|error| {
             let missing = matches!(error, LoadError::NotFound { .. });
             let failure = Failure::new(Kind::TaskFile, error);
-            if missing {
-                failure.hint("write one, or name one with --file")
-            } else {
-                failure
-            }
+            if missing { failure.hint("write one, or name one with --file") } else { failure }
         })?;
         if let Some(name) = &global.cluster {
             if !taskfile::is_cluster_name(name) {
@@ -214,11 +178,8 @@ impl Context {
             .build()
             .map_err(internal)?;
         runtime.block_on(async {
-            if let Some(provider) = self
-                .environment
-                .provider
-                .as_deref()
-                .filter(|name| *name != "docker")
+            if let Some(provider) =
+                self.environment.provider.as_deref().filter(|name| *name != "docker")
             {
                 let message =
                     format!("KIND_EXPERIMENTAL_PROVIDER={provider}: tg works with Docker only");
@@ -232,20 +193,9 @@ impl Context {
                 context: self.environment.docker_context.clone(),
                 config: self.environment.docker_config.clone(),
             };
-            let engine = Engine::connect(&address, &interrupt)
-                .await
-                .map_err(no_docker)?;
+            let engine = Engine::connect(&address, &interrupt).await.map_err(no_docker)?;
             let state = State::new(self.environment.state.clone(), &file.path);
-            command(
-                self,
-                &World {
-                    file,
-                    engine,
-                    state,
-                    interrupt,
-                },
-            )
-            .await
+            command(self, &World { file, engine, state, interrupt }).await
         })
     }
 }

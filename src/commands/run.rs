@@ -28,13 +28,7 @@ pub(crate) async fn run(context: &Context, world: &World, request: Request) -> R
             return Err(execute::interrupted(world.interrupt.signal().unwrap_or(2)));
         }
     };
-    let plan = plan(
-        &request.name,
-        &world.file,
-        &request.steps,
-        &facts,
-        global.force,
-    );
+    let plan = plan(&request.name, &world.file, &request.steps, &facts, global.force);
     let id = run_id();
     if global.dry_run {
         let mut lines = Vec::new();
@@ -72,14 +66,8 @@ pub(crate) async fn run(context: &Context, world: &World, request: Request) -> R
 
 /// Unique enough for names that live as long as a run: the time and the process.
 fn run_id() -> String {
-    let now = std::time::SystemTime::UNIX_EPOCH
-        .elapsed()
-        .unwrap_or_default();
-    format!(
-        "{:x}{:04x}",
-        now.as_millis() & 0xff_ffff_ffff,
-        std::process::id() & 0xffff
-    )
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    format!("{:x}{:04x}", now.as_millis() & 0xff_ffff_ffff, std::process::id() & 0xffff)
 }
 
 /// The command lines of a step, exactly as a run would start them.
@@ -87,10 +75,7 @@ async fn commands(world: &World, planned: &Planned, id: &str, extra: &[String]) 
     let Decision::Run { nodes, .. } = &planned.decision else {
         return Vec::new();
     };
-    let (file, kubeconfig) = (
-        &world.file,
-        world.state.kubeconfig(&world.file.cluster.name),
-    );
+    let (file, kubeconfig) = (&world.file, world.state.kubeconfig(&world.file.cluster.name));
     match &planned.step {
         Step::Build { image, cache, .. } => {
             let Some(spec) = file.images.get(image) else {
@@ -123,10 +108,8 @@ async fn commands(world: &World, planned: &Planned, id: &str, extra: &[String]) 
             nodes.iter().map(into).collect()
         }
         Step::Cluster(ClusterAction::Ensure) => {
-            let (config, image) = (
-                file.cluster.config.as_deref(),
-                file.cluster.node_image.as_deref(),
-            );
+            let (config, image) =
+                (file.cluster.config.as_deref(), file.cluster.node_image.as_deref());
             vec![
                 cluster::create_command(&file.cluster.name, &kubeconfig, config, image).to_string(),
             ]
@@ -136,11 +119,7 @@ async fn commands(world: &World, planned: &Planned, id: &str, extra: &[String]) 
         }
         Step::CargoTest(test) => {
             let command = cargo::command(test, &file.root, extra);
-            vec![
-                command
-                    .env("KUBECONFIG", kubeconfig.into_os_string())
-                    .to_string(),
-            ]
+            vec![command.env("KUBECONFIG", kubeconfig.into_os_string()).to_string()]
         }
         Step::Run { argv } => vec![shell_words::join(argv)],
         Step::Task(_) => Vec::new(),

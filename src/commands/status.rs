@@ -14,19 +14,10 @@ pub(crate) async fn status(
     images: &[ImageId],
 ) -> Result<(), Failure> {
     let when = When::IfNeeded;
-    let build = |image: &ImageId| Step::Build {
-        image: image.clone(),
-        when,
-        cache: BuildCache::Use,
-    };
-    let load = |image: &ImageId| Step::Load {
-        image: image.clone(),
-        when,
-    };
-    let steps: Vec<Step> = images
-        .iter()
-        .flat_map(|image| [build(image), load(image)])
-        .collect();
+    let build =
+        |image: &ImageId| Step::Build { image: image.clone(), when, cache: BuildCache::Use };
+    let load = |image: &ImageId| Step::Load { image: image.clone(), when };
+    let steps: Vec<Step> = images.iter().flat_map(|image| [build(image), load(image)]).collect();
     let facts = world.gather(&steps).await;
     let rows: Vec<StatusRow<'_>> = images
         .iter()

@@ -27,10 +27,7 @@ pub fn external(text: &str, args: &BTreeMap<String, String>) -> Result<External,
             Some((name, default)) => (name.trim(), Some(unquote(default.trim()))),
             None => (declared.trim(), None),
         };
-        let value = args
-            .get(name)
-            .cloned()
-            .or_else(|| default.map(|d| expand(d, &variables)));
+        let value = args.get(name).cloned().or_else(|| default.map(|d| expand(d, &variables)));
         variables.extend(value.map(|value| (name.to_owned(), value)));
     }
     let mut stages: BTreeSet<String> = BTreeSet::new();
@@ -54,10 +51,7 @@ pub fn external(text: &str, args: &BTreeMap<String, String>) -> Result<External,
             }
             Instruction::Run(run) => {
                 for mount in flags(&run.options, "mount") {
-                    for from in mount
-                        .split(',')
-                        .filter_map(|part| part.strip_prefix("from="))
-                    {
+                    for from in mount.split(',').filter_map(|part| part.strip_prefix("from=")) {
                         add_image(&expand(from, &variables), &stages);
                     }
                 }
@@ -68,9 +62,7 @@ pub fn external(text: &str, args: &BTreeMap<String, String>) -> Result<External,
     for instruction in &file.instructions {
         if let Instruction::Add(add) = instruction {
             let checked = flags(&add.options, "checksum").next().is_some();
-            found
-                .unverifiable
-                .extend(add.src.iter().filter(|_| !checked).filter_map(remote));
+            found.unverifiable.extend(add.src.iter().filter(|_| !checked).filter_map(remote));
         }
     }
     Ok(found)
@@ -90,17 +82,11 @@ fn remote(source: &Source<'_>) -> Option<String> {
     };
     let path = path.value.as_ref();
     let remote = ["http://", "https://", "git://", "git@", "ssh://"];
-    remote
-        .iter()
-        .any(|scheme| path.starts_with(scheme))
-        .then(|| path.to_owned())
+    remote.iter().any(|scheme| path.starts_with(scheme)).then(|| path.to_owned())
 }
 
 fn unquote(text: &str) -> &str {
-    let inner = |quote| {
-        text.strip_prefix(quote)
-            .and_then(|rest| rest.strip_suffix(quote))
-    };
+    let inner = |quote| text.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
     inner('"').or_else(|| inner('\'')).unwrap_or(text)
 }
 
@@ -116,9 +102,8 @@ fn expand(text: &str, variables: &BTreeMap<String, String>) -> String {
             out.push_str(&expand_braced(inside, variables));
             rest = after;
         } else {
-            let end = rest
-                .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-                .unwrap_or(rest.len());
+            let end =
+                rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
             out.push_str(variables.get(&rest[..end]).map_or("", String::as_str));
             rest = &rest[end..];
         }
@@ -129,14 +114,10 @@ fn expand(text: &str, variables: &BTreeMap<String, String>) -> String {
 fn expand_braced(inside: &str, variables: &BTreeMap<String, String>) -> String {
     let value = |name: &str| variables.get(name).filter(|value| !value.is_empty());
     if let Some((name, default)) = inside.split_once(":-") {
-        return value(name)
-            .cloned()
-            .unwrap_or_else(|| expand(default, variables));
+        return value(name).cloned().unwrap_or_else(|| expand(default, variables));
     }
     if let Some((name, other)) = inside.split_once(":+") {
-        return value(name)
-            .map(|_| expand(other, variables))
-            .unwrap_or_default();
+        return value(name).map(|_| expand(other, variables)).unwrap_or_default();
     }
     variables.get(inside).cloned().unwrap_or_default()
 }
@@ -155,10 +136,7 @@ mod tests {
         let found = external(text, &args).unwrap();
         let images: Vec<&str> = found.images.iter().map(String::as_str).collect();
         assert_eq!(images, ["debian:12", "mounted:3", "tools:2"]);
-        assert_eq!(
-            Vec::from_iter(found.unverifiable),
-            ["https://example.com/x"]
-        );
+        assert_eq!(Vec::from_iter(found.unverifiable), ["https://example.com/x"]);
     }
 
     #[test]

@@ -16,10 +16,7 @@ enum Token {
     /// `**` elsewhere: nothing, or anything that ends in a slash.
     Directories,
     /// `[…]`: one byte of these ranges, or none of them.
-    Class {
-        negated: bool,
-        ranges: Vec<(u8, u8)>,
-    },
+    Class { negated: bool, ranges: Vec<(u8, u8)> },
 }
 
 /// A line of the ignore file.
@@ -67,10 +64,7 @@ impl IgnoreRules {
     /// The rule that decides about a path (relative, `/` between components), if any matches.
     #[must_use]
     pub fn deciding(&self, path: &[u8]) -> Option<&Rule> {
-        self.rules
-            .iter()
-            .rev()
-            .find(|rule| rule.matches_or_parent(path))
+        self.rules.iter().rev().find(|rule| rule.matches_or_parent(path))
     }
 
     /// Whether the builder leaves the path out of the context.
@@ -94,22 +88,14 @@ impl Rule {
     fn matches_or_parent(&self, path: &[u8]) -> bool {
         let parents = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
         matches(&self.tokens, path)
-            || parents
-                .into_iter()
-                .any(|(at, _)| matches(&self.tokens, &path[..at]))
+            || parents.into_iter().any(|(at, _)| matches(&self.tokens, &path[..at]))
     }
 
     /// The leading bytes of every path that this rule can match.
     fn fixed_prefix(&self) -> Vec<u8> {
         self.tokens
             .iter()
-            .map_while(|token| {
-                if let Token::Byte(byte) = token {
-                    Some(*byte)
-                } else {
-                    None
-                }
-            })
+            .map_while(|token| if let Token::Byte(byte) = token { Some(*byte) } else { None })
             .collect()
     }
 }
@@ -124,10 +110,7 @@ fn parse_line(line: usize, text: &str) -> Result<Option<Rule>, BadPattern> {
         Some(rest) => (true, rest.trim()),
         None => (false, text),
     };
-    let bad = |message: &str| BadPattern {
-        line,
-        message: message.to_owned(),
-    };
+    let bad = |message: &str| BadPattern { line, message: message.to_owned() };
     if text.is_empty() {
         return Err(bad("`!` without a pattern"));
     }
@@ -140,12 +123,7 @@ fn parse_line(line: usize, text: &str) -> Result<Option<Rule>, BadPattern> {
         return Ok(None);
     }
     let tokens = tokenize(pattern.as_bytes()).map_err(bad)?;
-    Ok(Some(Rule {
-        line,
-        pattern,
-        keeps,
-        tokens,
-    }))
+    Ok(Some(Rule { line, pattern, keeps, tokens }))
 }
 
 /// Go's `filepath.Clean`: the shortest spelling of the same path.
@@ -180,11 +158,7 @@ fn tokenize(pattern: &[u8]) -> Result<Vec<Token>, &'static str> {
                 if pattern.get(at) == Some(&b'/') {
                     at += 1;
                 }
-                tokens.push(if at >= pattern.len() {
-                    Token::Rest
-                } else {
-                    Token::Directories
-                });
+                tokens.push(if at >= pattern.len() { Token::Rest } else { Token::Directories });
             }
             b'*' => tokens.push(Token::Star),
             b'?' => tokens.push(Token::One),
@@ -253,9 +227,7 @@ fn matches(tokens: &[Token], path: &[u8]) -> bool {
             let Some(byte) = path.first() else {
                 return false;
             };
-            let inside = ranges
-                .iter()
-                .any(|(low, high)| (low..=high).contains(&byte));
+            let inside = ranges.iter().any(|(low, high)| (low..=high).contains(&byte));
             inside != *negated && matches(rest, &path[1..])
         }
         Token::Star => {
@@ -264,10 +236,7 @@ fn matches(tokens: &[Token], path: &[u8]) -> bool {
         }
         Token::Directories => {
             let slashes = path.iter().enumerate().filter(|(_, b)| **b == b'/');
-            matches(rest, path)
-                || slashes
-                    .into_iter()
-                    .any(|(at, _)| matches(rest, &path[at + 1..]))
+            matches(rest, path) || slashes.into_iter().any(|(at, _)| matches(rest, &path[at + 1..]))
         }
     }
 }
@@ -279,32 +248,18 @@ mod tests {
     fn check(file: &str, excluded: &[&str], kept: &[&str]) {
         let rules = IgnoreRules::parse(file.as_bytes()).unwrap();
         for path in excluded {
-            assert!(
-                rules.excludes(path.as_bytes()),
-                "{file:?} must exclude {path}"
-            );
+            assert!(rules.excludes(path.as_bytes()), "{file:?} must exclude {path}");
         }
         for path in kept {
-            assert!(
-                !rules.excludes(path.as_bytes()),
-                "{file:?} must keep {path}"
-            );
+            assert!(!rules.excludes(path.as_bytes()), "{file:?} must keep {path}");
         }
     }
 
     #[test]
     fn patterns_mean_what_the_builder_means() {
-        check(
-            "target",
-            &["target", "target/debug/x"],
-            &["sub/target", "targets"],
-        );
+        check("target", &["target", "target/debug/x"], &["sub/target", "targets"]);
         check("/target/", &["target"], &["a/target"]);
-        check(
-            "**/target",
-            &["target", "a/target", "a/b/target/x"],
-            &["a/targets"],
-        );
+        check("**/target", &["target", "a/target", "a/b/target/x"], &["a/targets"]);
         check("dir/**", &["dir/a", "dir/a/b"], &["dir", "dirx/a"]);
         check("*.md", &["a.md"], &["sub/a.md"]);
         check("**/*.md", &["a.md", "sub/a.md"], &["a.mdx"]);
@@ -337,19 +292,10 @@ mod tests {
 
     #[test]
     fn malformed_lines_are_errors_with_their_number() {
-        for (file, line) in [
-            ("a\n!", 2),
-            ("[", 1),
-            ("\n\n[z-a]", 3),
-            ("a\\", 1),
-            ("[]", 1),
-            ("[-a]", 1),
-        ] {
-            assert_eq!(
-                IgnoreRules::parse(file.as_bytes()).unwrap_err().line,
-                line,
-                "{file:?}"
-            );
+        for (file, line) in
+            [("a\n!", 2), ("[", 1), ("\n\n[z-a]", 3), ("a\\", 1), ("[]", 1), ("[-a]", 1)]
+        {
+            assert_eq!(IgnoreRules::parse(file.as_bytes()).unwrap_err().line, line, "{file:?}");
         }
     }
 
@@ -359,10 +305,6 @@ mod tests {
         assert!(rules.may_keep_below(b"src"));
         assert!(rules.may_keep_below(b"docs/deep"));
         assert!(!rules.may_keep_below(b"target"));
-        assert!(
-            IgnoreRules::parse(b"*\n!**/x")
-                .unwrap()
-                .may_keep_below(b"target")
-        );
+        assert!(IgnoreRules::parse(b"*\n!**/x").unwrap().may_keep_below(b"target"));
     }
 }

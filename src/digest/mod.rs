@@ -80,16 +80,10 @@ pub enum InputError {
 /// # Errors
 /// The first file that cannot be read or is malformed.
 pub fn read(spec: &ImageSpec) -> Result<Sources, InputError> {
-    let file = |path: &Path, source| InputError::File {
-        path: path.to_path_buf(),
-        source,
-    };
+    let file = |path: &Path, source| InputError::File { path: path.to_path_buf(), source };
     let dockerfile =
         std::fs::read(&spec.dockerfile).map_err(|source| file(&spec.dockerfile, source))?;
-    let malformed = |message| InputError::Dockerfile {
-        path: spec.dockerfile.clone(),
-        message,
-    };
+    let malformed = |message| InputError::Dockerfile { path: spec.dockerfile.clone(), message };
     let text = std::str::from_utf8(&dockerfile).map_err(|error| malformed(error.to_string()))?;
     let external = dockerfile::external(text, &spec.args).map_err(malformed)?;
     let (ignore, rules) = match ignore_file(spec)? {
@@ -104,12 +98,7 @@ pub fn read(spec: &ImageSpec) -> Result<Sources, InputError> {
         }
     };
     let tree = tree::read(&spec.context, &rules)?;
-    Ok(Sources {
-        dockerfile,
-        ignore,
-        tree,
-        external,
-    })
+    Ok(Sources { dockerfile, ignore, tree, external })
 }
 
 /// The ignore file that applies: the one named after the Dockerfile replaces the context's own.
@@ -132,26 +121,15 @@ impl Inputs {
     pub fn new(spec: &ImageSpec, sources: &Sources, bases: &BTreeMap<String, String>) -> Self {
         let mut parts = BTreeMap::new();
         parts.insert("dockerfile".to_owned(), digest(&sources.dockerfile));
-        parts.extend(
-            spec.target
-                .iter()
-                .map(|target| ("target".to_owned(), target.clone())),
-        );
-        parts.extend(
-            spec.platform
-                .iter()
-                .map(|name| ("platform".to_owned(), name.clone())),
-        );
+        parts.extend(spec.target.iter().map(|target| ("target".to_owned(), target.clone())));
+        parts.extend(spec.platform.iter().map(|name| ("platform".to_owned(), name.clone())));
         for (name, value) in &spec.args {
             parts.insert(format!("arg {name}"), digest(value.as_bytes()));
         }
         for (reference, identity) in bases {
             parts.insert(format!("base {reference}"), identity.clone());
         }
-        Self {
-            parts,
-            tree: tree_digest(&sources.tree),
-        }
+        Self { parts, tree: tree_digest(&sources.tree) }
     }
 
     /// The key. Every field is preceded by its length, so that no two lists of fields read the same.
@@ -172,11 +150,7 @@ impl Inputs {
     pub fn changed_parts(&self, before: &Self) -> Vec<String> {
         let names: BTreeSet<&String> = self.parts.keys().chain(before.parts.keys()).collect();
         let differs = |name: &&&String| self.parts.get(**name) != before.parts.get(**name);
-        names
-            .iter()
-            .filter(differs)
-            .map(|name| (*name).clone())
-            .collect()
+        names.iter().filter(differs).map(|name| (*name).clone()).collect()
     }
 }
 
@@ -219,10 +193,9 @@ pub fn changed_paths(before: &Tree, after: &Tree) -> Vec<String> {
                 (None, Some(_)) => Some(format!("+ {name}")),
                 (Some(_), None) => Some(format!("- {name}")),
                 (Some(old), Some(new)) if old.content != new.content => Some(format!("~ {name}")),
-                (Some(old), Some(new)) if old.mode != new.mode => Some(format!(
-                    "~ {name} (mode {:04o} → {:04o})",
-                    old.mode, new.mode
-                )),
+                (Some(old), Some(new)) if old.mode != new.mode => {
+                    Some(format!("~ {name} (mode {:04o} → {:04o})", old.mode, new.mode))
+                }
                 _ => None,
             }
         })
@@ -235,15 +208,14 @@ pub fn changed_paths(before: &Tree, after: &Tree) -> Vec<String> {
 #[must_use]
 pub fn hides_a_change(sent: &Tree, now: &Tree) -> bool {
     now.iter().any(|(path, new)| {
-        sent.get(path)
-            .is_some_and(|old| match (&old.content, &new.content) {
-                (Content::Directory, Content::Directory) => old.mode != new.mode,
-                (Content::File(before), Content::File(after)) => {
-                    before != after
-                        && (old.size, old.mtime_ns, old.mode) == (new.size, new.mtime_ns, new.mode)
-                }
-                (before, after) => before != after,
-            })
+        sent.get(path).is_some_and(|old| match (&old.content, &new.content) {
+            (Content::Directory, Content::Directory) => old.mode != new.mode,
+            (Content::File(before), Content::File(after)) => {
+                before != after
+                    && (old.size, old.mtime_ns, old.mode) == (new.size, new.mtime_ns, new.mode)
+            }
+            (before, after) => before != after,
+        })
     })
 }
 

@@ -10,10 +10,7 @@ struct Project {
 
 impl Project {
     fn new() -> Self {
-        let project = Self {
-            directory: tempfile::tempdir().unwrap(),
-            args: BTreeMap::new(),
-        };
+        let project = Self { directory: tempfile::tempdir().unwrap(), args: BTreeMap::new() };
         project.write("Dockerfile", "FROM debian\nCOPY . .\n");
         project.write(".dockerignore", "target\n");
         project.write("src/main.rs", "fn main() {}\n");
@@ -37,10 +34,7 @@ impl Project {
 
     fn spec(&self) -> ImageSpec {
         ImageSpec {
-            id: ImageId {
-                name: "app".to_owned(),
-                variant: None,
-            },
+            id: ImageId { name: "app".to_owned(), variant: None },
             tag: ImageRef::parse("app:test").unwrap(),
             context: self.directory.path().to_path_buf(),
             dockerfile: self.path("Dockerfile"),
@@ -69,19 +63,10 @@ fn check(modify: impl Fn(&mut Project), changes: bool) {
 fn what_decides_a_build_changes_the_key() {
     check(|p| p.write("src/main.rs", "fn main() { }\n"), true);
     check(|p| p.write("new", ""), true);
-    check(
-        |p| std::fs::remove_file(p.path("src/main.rs")).unwrap(),
-        true,
-    );
-    check(
-        |p| std::fs::rename(p.path("src/main.rs"), p.path("src/lib.rs")).unwrap(),
-        true,
-    );
+    check(|p| std::fs::remove_file(p.path("src/main.rs")).unwrap(), true);
+    check(|p| std::fs::rename(p.path("src/main.rs"), p.path("src/lib.rs")).unwrap(), true);
     check(|p| std::fs::create_dir(p.path("empty")).unwrap(), true);
-    check(
-        |p| std::os::unix::fs::symlink("src", p.path("link")).unwrap(),
-        true,
-    );
+    check(|p| std::os::unix::fs::symlink("src", p.path("link")).unwrap(), true);
     check(|p| p.write("Dockerfile", "FROM debian\nCOPY . /x\n"), true);
     check(|p| drop(p.args.insert("A".to_owned(), String::new())), true);
     check(
@@ -132,30 +117,18 @@ fn links_are_not_followed_and_fifos_not_opened() {
     let fifo = project.path("fifo");
     rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RWXU).unwrap();
     let tree = project.sources().tree;
-    assert_eq!(
-        tree[b"secret".as_slice()].content,
-        Content::Link(b"/etc/shadow".to_vec())
-    );
-    assert_eq!(
-        tree[b"fifo".as_slice()].content,
-        Content::Special("fifo".to_owned())
-    );
+    assert_eq!(tree[b"secret".as_slice()].content, Content::Link(b"/etc/shadow".to_vec()));
+    assert_eq!(tree[b"fifo".as_slice()].content, Content::Special("fifo".to_owned()));
 }
 
 #[test]
 fn a_change_under_the_same_size_and_time_is_seen() {
     let project = Project::new();
     let before = project.sources().tree;
-    let time = std::fs::metadata(project.path("src/main.rs"))
-        .unwrap()
-        .modified()
-        .unwrap();
+    let time = std::fs::metadata(project.path("src/main.rs")).unwrap().modified().unwrap();
     project.write("src/main.rs", "fn niam() {}\n");
     assert!(!hides_a_change(&before, &project.sources().tree) || time.elapsed().is_ok());
-    let file = std::fs::File::options()
-        .write(true)
-        .open(project.path("src/main.rs"))
-        .unwrap();
+    let file = std::fs::File::options().write(true).open(project.path("src/main.rs")).unwrap();
     file.set_modified(time).unwrap();
     let after = project.sources().tree;
     assert!(hides_a_change(&before, &after));
@@ -174,8 +147,5 @@ fn reasons_name_paths_and_parts() {
     project.args.insert("PROFILE".to_owned(), "x".to_owned());
     let after = Inputs::new(&project.spec(), &project.sources(), &BTreeMap::new());
     assert_eq!(after.changed_parts(&before), ["arg PROFILE"]);
-    assert_eq!(
-        changed_paths(&tree, &project.sources().tree),
-        ["+ a", "- src/main.rs"]
-    );
+    assert_eq!(changed_paths(&tree, &project.sources().tree), ["+ a", "- src/main.rs"]);
 }

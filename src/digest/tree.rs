@@ -80,25 +80,18 @@ fn walk(
     rules: &IgnoreRules,
     found: &mut Vec<(Vec<u8>, Metadata)>,
 ) -> Result<bool, TreeError> {
-    let fail = |path: &Path, source| TreeError {
-        path: path.to_path_buf(),
-        source,
-    };
+    let fail = |path: &Path, source| TreeError { path: path.to_path_buf(), source };
     let mut any = false;
     for child in std::fs::read_dir(directory).map_err(|source| fail(directory, source))? {
         let child = child.map_err(|source| fail(directory, source))?;
         let mut relative = prefix.to_vec();
         relative.extend(child.file_name().into_vec());
         let excluded = rules.excludes(&relative);
-        let kind = child
-            .file_type()
-            .map_err(|source| fail(&child.path(), source))?;
+        let kind = child.file_type().map_err(|source| fail(&child.path(), source))?;
         if excluded && !(kind.is_dir() && rules.may_keep_below(&relative)) {
             continue;
         }
-        let metadata = child
-            .metadata()
-            .map_err(|source| fail(&child.path(), source))?;
+        let metadata = child.metadata().map_err(|source| fail(&child.path(), source))?;
         let mut keep = !excluded;
         if kind.is_dir() {
             let mut below = relative.clone();
@@ -134,12 +127,7 @@ fn entry(path: &Path, metadata: &Metadata) -> std::io::Result<Entry> {
     };
     let size = if kind.is_file() { metadata.len() } else { 0 };
     let mtime_ns = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
-    Ok(Entry {
-        content,
-        mode: metadata.mode() & 0o7777,
-        size,
-        mtime_ns,
-    })
+    Ok(Entry { content, mode: metadata.mode() & 0o7777, size, mtime_ns })
 }
 
 /// Hashes a file that was a regular one a moment ago; if it was swapped for a link or a FIFO since, this fails or
@@ -161,11 +149,9 @@ fn hash_file(path: &Path) -> std::io::Result<String> {
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            // Writing into a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing into a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }

@@ -8,10 +8,7 @@ use crate::report::event::StepName;
 use crate::taskfile::model::{BuildCache, CargoTest, ClusterAction, Step};
 
 /// The effects of steps. Each returns what it did, in a few words.
-#[expect(
-    async_fn_in_trait,
-    reason = "the crate is the only user; no Send bound is needed"
-)]
+#[expect(async_fn_in_trait, reason = "the crate is the only user; no Send bound is needed")]
 pub trait Effects {
     /// Looks again at what one step is about.
     async fn observe(&self, step: &Step) -> Facts;

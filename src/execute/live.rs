@@ -101,19 +101,12 @@ impl Effects for Live<'_> {
         } else {
             "tests failed"
         };
-        Err(child_failure(
-            status,
-            format!("{what}: `{command}` ({summary})"),
-        ))
+        Err(child_failure(status, format!("{what}: `{command}` ({summary})")))
     }
 
     async fn command(&self, name: &StepName, argv: &[String]) -> Result<String, Failure> {
-        let (program, args) = argv
-            .split_first()
-            .map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
-        let mut command = Command::new(program)
-            .args(args)
-            .directory(&self.world.file.root);
+        let (program, args) = argv.split_first().map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
+        let mut command = Command::new(program).args(args).directory(&self.world.file.root);
         for (variable, value) in self.environment().await? {
             command = command.env(variable, value);
         }
@@ -124,29 +117,18 @@ impl Effects for Live<'_> {
         if status.success() {
             return Ok(String::new());
         }
-        Err(child_failure(
-            status,
-            format!("`{}` failed with {status}", argv.join(" ")),
-        ))
+        Err(child_failure(status, format!("`{}` failed with {status}", argv.join(" "))))
     }
 }
 
 impl Live<'_> {
     fn output(&self, name: &StepName, from: Stream, bytes: &[u8]) {
         let (step, stderr, bytes) = (name.clone(), from == Stream::Err, bytes.to_vec());
-        self.emitter.emit(EventKind::Output {
-            step,
-            stderr,
-            bytes,
-        });
+        self.emitter.emit(EventKind::Output { step, stderr, bytes });
     }
 
     fn note(&self, name: &StepName, text: impl Into<String>, detail: bool) {
-        self.emitter.emit(EventKind::Note {
-            step: name.clone(),
-            text: text.into(),
-            detail,
-        });
+        self.emitter.emit(EventKind::Note { step: name.clone(), text: text.into(), detail });
     }
 
     fn child_error(&self, error: ProcessError) -> Failure {
@@ -179,12 +161,7 @@ impl Live<'_> {
             ("TG_RUN_ID".to_owned(), self.run.clone()),
         ];
         let mut chosen: BTreeMap<&String, &ImageId> = BTreeMap::new();
-        for id in file
-            .images
-            .keys()
-            .filter(|id| id.variant.is_none())
-            .chain(&self.images)
-        {
+        for id in file.images.keys().filter(|id| id.variant.is_none()).chain(&self.images) {
             chosen.insert(&id.name, id);
         }
         for id in chosen.into_values() {
@@ -194,13 +171,7 @@ impl Live<'_> {
             let suffix: String = id
                 .name
                 .chars()
-                .map(|c| {
-                    if c.is_ascii_alphanumeric() {
-                        c.to_ascii_uppercase()
-                    } else {
-                        '_'
-                    }
-                })
+                .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' })
                 .collect();
             environment.push((format!("TG_IMAGE_{suffix}"), spec.tag.familiar().to_owned()));
             if let Known::Yes(Some(host)) = self.world.host_image(spec).await {
@@ -242,20 +213,13 @@ impl Live<'_> {
             .map_err(|error| Failure::new(Kind::Cluster, error))?;
         let ready = cluster::wait_ready(&text, world.engine.host(), &world.interrupt).await;
         ready.map_err(|error| self.cluster_failure(error))?;
-        Ok(format!(
-            "{} node{}",
-            nodes.len(),
-            if nodes.len() == 1 { "" } else { "s" }
-        ))
+        Ok(format!("{} node{}", nodes.len(), if nodes.len() == 1 { "" } else { "s" }))
     }
 
     async fn delete_cluster(&self) -> Result<String, Failure> {
         let (world, name) = (self.world, &self.world.file.cluster.name);
-        let nodes = world
-            .engine
-            .nodes(name)
-            .await
-            .map_err(|error| Failure::new(Kind::Docker, error))?;
+        let nodes =
+            world.engine.nodes(name).await.map_err(|error| Failure::new(Kind::Docker, error))?;
         if nodes.is_empty() {
             world.state.forget_cluster(name);
             return Ok("was not there".to_owned());
@@ -291,9 +255,6 @@ impl Live<'_> {
 /// The child's own exit code passes through; ended by a signal it is 128 and the signal's number, as a shell has it.
 fn child_failure(status: std::process::ExitStatus, message: String) -> Failure {
     use std::os::unix::process::ExitStatusExt;
-    let code = status
-        .code()
-        .or_else(|| status.signal().map(|signal| 128 + signal))
-        .unwrap_or(1);
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
     Failure::said(Kind::Child(u8::try_from(code).unwrap_or(1)), message)
 }

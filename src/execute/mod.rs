@@ -41,11 +41,7 @@ pub async fn execute(plan: &Plan, run: &Run<'_>, effects: &impl Effects) -> Resu
     let mut world_changed = false;
     for (index, planned) in plan.steps.iter().enumerate() {
         let step = &planned.step;
-        let name = StepName {
-            index,
-            kind: step.kind(),
-            object: object(step, run.file),
-        };
+        let name = StepName { index, kind: step.kind(), object: object(step, run.file) };
         if failure.is_some() {
             finish(
                 run,
@@ -59,10 +55,7 @@ pub async fn execute(plan: &Plan, run: &Run<'_>, effects: &impl Effects) -> Resu
         }
         let mut decision = planned.decision.clone();
         if world_changed
-            && matches!(
-                step,
-                Step::Build { .. } | Step::Load { .. } | Step::Cluster(_)
-            )
+            && matches!(step, Step::Build { .. } | Step::Load { .. } | Step::Cluster(_))
         {
             let facts = effects.observe(step).await;
             let fresh = decide(step, run.file, &facts, run.force);
@@ -77,19 +70,13 @@ pub async fn execute(plan: &Plan, run: &Run<'_>, effects: &impl Effects) -> Resu
             Err(failed) => failure = Some(failed),
         }
     }
-    run.emitter.emit(EventKind::RunFinished {
-        ok: failure.is_none(),
-    });
+    run.emitter.emit(EventKind::RunFinished { ok: failure.is_none() });
     failure.map_or(Ok(()), Err)
 }
 
 /// What a step is about, with the cluster's name where that is it.
 fn object(step: &Step, file: &TaskFile) -> String {
-    if matches!(step, Step::Cluster(_)) {
-        file.cluster.name.clone()
-    } else {
-        step.object()
-    }
+    if matches!(step, Step::Cluster(_)) { file.cluster.name.clone() } else { step.object() }
 }
 
 /// Does what was decided. Returns whether anything ran.
@@ -104,35 +91,17 @@ async fn perform(
     let code = decision.reason().code();
     let (reason, nodes) = match decision {
         Decision::Skip(reason) => {
-            finish(
-                run,
-                name.clone(),
-                Outcome::Skipped,
-                &reason.to_string(),
-                code,
-                began,
-            );
+            finish(run, name.clone(), Outcome::Skipped, &reason.to_string(), code, began);
             return Ok(false);
         }
         Decision::Blocked(reason) => {
-            finish(
-                run,
-                name.clone(),
-                Outcome::Failed,
-                &reason.to_string(),
-                code,
-                began,
-            );
+            finish(run, name.clone(), Outcome::Failed, &reason.to_string(), code, began);
             return Err(blocked(step, reason, run.file));
         }
         Decision::Run { reason, nodes } => (reason, nodes),
     };
     let (started, text) = (name.clone(), reason.to_string());
-    run.emitter.emit(EventKind::StepStarted {
-        step: started,
-        reason: text,
-        code,
-    });
+    run.emitter.emit(EventKind::StepStarted { step: started, reason: text, code });
     let result = if let Some(signal) = run.interrupt.signal() {
         Err(interrupted(signal))
     } else {
@@ -164,18 +133,12 @@ async fn perform(
 /// The failure that a signal makes of whatever was under way.
 #[must_use]
 pub fn interrupted(signal: i32) -> Failure {
-    Failure::said(
-        Kind::Interrupted(u8::try_from(signal).unwrap_or(2)),
-        "interrupted",
-    )
+    Failure::said(Kind::Interrupted(u8::try_from(signal).unwrap_or(2)), "interrupted")
 }
 
 fn blocked(step: &Step, reason: &Reason, file: &TaskFile) -> Failure {
     let failure = |kind| {
-        Failure::said(
-            kind,
-            format!("cannot {} {}: {reason}", step.kind(), object(step, file)),
-        )
+        Failure::said(kind, format!("cannot {} {}: {reason}", step.kind(), object(step, file)))
     };
     match reason {
         Reason::ImageMissing(_) => {
@@ -206,13 +169,7 @@ fn finish(
     began: Instant,
 ) {
     let (detail, took) = (detail.to_owned(), began.elapsed());
-    run.emitter.emit(EventKind::StepFinished {
-        step,
-        outcome,
-        detail,
-        code,
-        took,
-    });
+    run.emitter.emit(EventKind::StepFinished { step, outcome, detail, code, took });
 }
 
 #[cfg(test)]

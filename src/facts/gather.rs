@@ -44,22 +44,16 @@ impl World {
     /// Looks at everything that the steps are about.
     pub async fn gather(&self, steps: &[Step]) -> Facts {
         let about = |wanted: &ImageId| {
-            let builds = steps
-                .iter()
-                .any(|s| matches!(s, Step::Build { image, .. } if image == wanted));
-            let loads = steps
-                .iter()
-                .any(|s| matches!(s, Step::Load { image, .. } if image == wanted));
+            let builds =
+                steps.iter().any(|s| matches!(s, Step::Build { image, .. } if image == wanted));
+            let loads =
+                steps.iter().any(|s| matches!(s, Step::Load { image, .. } if image == wanted));
             (builds, loads)
         };
-        let needs_cluster = steps
-            .iter()
-            .any(|step| matches!(step, Step::Load { .. } | Step::Cluster(_)));
+        let needs_cluster =
+            steps.iter().any(|step| matches!(step, Step::Load { .. } | Step::Cluster(_)));
         let containers = if needs_cluster {
-            self.engine
-                .nodes(&self.file.cluster.name)
-                .await
-                .map_err(|error| chain(&error))
+            self.engine.nodes(&self.file.cluster.name).await.map_err(|error| chain(&error))
         } else {
             Ok(Vec::new())
         };
@@ -69,23 +63,15 @@ impl World {
             .filter(|node| node.state == "running")
             .map(|node| node.name.clone())
             .collect();
-        let wanted: Vec<&ImageSpec> = self
-            .file
-            .images
-            .values()
-            .filter(|spec| about(&spec.id) != (false, false))
-            .collect();
+        let wanted: Vec<&ImageSpec> =
+            self.file.images.values().filter(|spec| about(&spec.id) != (false, false)).collect();
         let images = join_all(wanted.iter().map(|spec| {
             let (builds, loads) = about(&spec.id);
             let nodes: &[String] = if loads { &running } else { &[] };
             self.image(spec, builds, nodes)
         }));
         let (images, cluster) = tokio::join!(images, self.cluster(containers));
-        let images = wanted
-            .iter()
-            .map(|spec| spec.id.clone())
-            .zip(images)
-            .collect();
+        let images = wanted.iter().map(|spec| spec.id.clone()).zip(images).collect();
         Facts { images, cluster }
     }
 
@@ -100,21 +86,13 @@ impl World {
                 Known::Unknown("not looked at".to_owned())
             }
         };
-        let asked = join_all(
-            nodes
-                .iter()
-                .map(|node| self.engine.node_image(node, &spec.tag)),
-        );
+        let asked = join_all(nodes.iter().map(|node| self.engine.node_image(node, &spec.tag)));
         let (inputs, host, answers) = tokio::join!(inputs, self.host_image(spec), asked);
         let answers = answers.into_iter().map(|answer| match answer {
             Ok(found) => Known::Yes(found),
             Err(error) => Known::Unknown(chain(&error)),
         });
-        ImageFacts {
-            inputs,
-            host,
-            nodes: nodes.iter().cloned().zip(answers).collect(),
-        }
+        ImageFacts { inputs, host, nodes: nodes.iter().cloned().zip(answers).collect() }
     }
 
     /// The image under the public tag.
@@ -157,12 +135,7 @@ impl World {
         }
         let inputs = Inputs::new(spec, &sources, &bases);
         let key = inputs.key();
-        Ok(Current {
-            inputs,
-            key,
-            sources,
-            by_name,
-        })
+        Ok(Current { inputs, key, sources, by_name })
     }
 
     fn compare(&self, spec: &ImageSpec, current: Current) -> InputFacts {
@@ -180,13 +153,7 @@ impl World {
             changes.extend(parts.into_iter().map(|part| format!("~ {part}")));
         }
         let unverifiable = current.sources.external.unverifiable.into_iter().collect();
-        InputFacts {
-            key: current.key,
-            built,
-            changes,
-            unverifiable,
-            by_name: current.by_name,
-        }
+        InputFacts { key: current.key, built, changes, unverifiable, by_name: current.by_name }
     }
 
     async fn cluster(&self, containers: Result<Vec<NodeContainer>, String>) -> Known<ClusterState> {
@@ -197,14 +164,10 @@ impl World {
         };
         let record = self.state.cluster(&self.file.cluster.name);
         let ours = self.is_ours(&nodes);
-        let abandoned = record
-            .and_then(|record| record.creating)
-            .filter(|pid| !is_alive(*pid));
+        let abandoned = record.and_then(|record| record.creating).filter(|pid| !is_alive(*pid));
         let broken = |why| Known::Yes(ClusterState::Broken { why, ours });
         if let Some(pid) = abandoned {
-            return broken(format!(
-                "the tg that was creating it (process {pid}) is gone"
-            ));
+            return broken(format!("the tg that was creating it (process {pid}) is gone"));
         }
         let stopped: Vec<String> = nodes
             .iter()
@@ -230,15 +193,11 @@ impl World {
     /// Whether tg made the cluster that these containers are.
     #[must_use]
     pub fn is_ours(&self, nodes: &[NodeContainer]) -> bool {
-        self.state
-            .cluster(&self.file.cluster.name)
-            .is_some_and(|record| {
-                // While it is being made, its containers are not on record yet: nothing of that name was there before.
-                record.creating.is_some()
-                    || nodes
-                        .iter()
-                        .all(|node| record.containers.contains(&node.id))
-            })
+        self.state.cluster(&self.file.cluster.name).is_some_and(|record| {
+            // While it is being made, its containers are not on record yet: nothing of that name was there before.
+            record.creating.is_some()
+                || nodes.iter().all(|node| record.containers.contains(&node.id))
+        })
     }
 
     /// The cluster's own kubeconfig: the one on disk when it is of these very containers, else what kind says.

@@ -54,22 +54,13 @@ impl State {
     /// The records below `base` for the project whose task file is at `task_file`.
     #[must_use]
     pub fn new(base: PathBuf, task_file: &Path) -> Self {
-        let path = task_file
-            .canonicalize()
-            .unwrap_or_else(|_| task_file.to_path_buf());
+        let path = task_file.canonicalize().unwrap_or_else(|_| task_file.to_path_buf());
         let digest = hex(&sha2::Sha256::digest(path.as_os_str().as_encoded_bytes()));
-        Self {
-            base,
-            project: digest.chars().take(16).collect(),
-        }
+        Self { base, project: digest.chars().take(16).collect() }
     }
 
     fn image(&self, id: &ImageId, file: &str) -> PathBuf {
-        self.base
-            .join("projects")
-            .join(&self.project)
-            .join(id.to_string())
-            .join(file)
+        self.base.join("projects").join(&self.project).join(id.to_string()).join(file)
     }
 
     /// The directory of one image's build files.
@@ -92,10 +83,7 @@ impl State {
     }
 
     fn cluster_file(&self, cluster: &str) -> PathBuf {
-        self.base
-            .join("clusters")
-            .join(cluster)
-            .join("cluster.json")
+        self.base.join("clusters").join(cluster).join("cluster.json")
     }
 
     /// The config digest that the build of `key` made, and the inputs of the last build whatever its key.
@@ -121,12 +109,7 @@ impl State {
         inputs: &Inputs,
     ) -> std::io::Result<()> {
         let (key, config) = (key.as_str().to_owned(), config.as_str().to_owned());
-        let record = BuildRecord {
-            schema: SCHEMA,
-            key,
-            config,
-            inputs: inputs.clone(),
-        };
+        let record = BuildRecord { schema: SCHEMA, key, config, inputs: inputs.clone() };
         write(&self.image(id, "built.json"), &serde_json::to_vec(&record)?)
     }
 
@@ -135,15 +118,10 @@ impl State {
     pub fn sent(&self, id: &ImageId) -> (u64, Option<Tree>) {
         let record: Option<SentRecord> = read(&self.image(id, "sent.json"));
         match record.filter(|record| record.schema == SCHEMA) {
-            Some(record) => (
-                record.generation,
-                record.tree.map(|t| t.into_iter().collect()),
-            ),
+            Some(record) => (record.generation, record.tree.map(|t| t.into_iter().collect())),
             None => {
                 // Nobody knows which generations were used: one from the clock has not been.
-                let now = std::time::SystemTime::UNIX_EPOCH
-                    .elapsed()
-                    .unwrap_or_default();
+                let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
                 (now.as_secs(), None)
             }
         }
@@ -160,11 +138,7 @@ impl State {
         tree: Option<&Tree>,
     ) -> std::io::Result<()> {
         let tree = tree.map(|tree| tree.iter().map(|(p, e)| (p.clone(), e.clone())).collect());
-        let record = SentRecord {
-            schema: SCHEMA,
-            generation,
-            tree,
-        };
+        let record = SentRecord { schema: SCHEMA, generation, tree };
         write(&self.image(id, "sent.json"), &serde_json::to_vec(&record)?)
     }
 
@@ -184,11 +158,7 @@ impl State {
         creating: Option<u32>,
         containers: Vec<String>,
     ) -> std::io::Result<()> {
-        let record = ClusterRecord {
-            schema: SCHEMA,
-            creating,
-            containers,
-        };
+        let record = ClusterRecord { schema: SCHEMA, creating, containers };
         write(&self.cluster_file(name), &serde_json::to_vec(&record)?)
     }
 

@@ -32,10 +32,7 @@ impl Decision {
     }
 
     fn run(reason: Reason) -> Self {
-        Self::Run {
-            reason,
-            nodes: Vec::new(),
-        }
+        Self::Run { reason, nodes: Vec::new() }
     }
 }
 
@@ -84,10 +81,7 @@ fn build(id: &ImageId, file: &TaskFile, image: &ImageFacts) -> Decision {
         return Decision::run(Reason::NotBuiltByTg);
     };
     if host.built_as.as_deref() != Some(id.to_string().as_str()) {
-        let other = host
-            .built_as
-            .clone()
-            .unwrap_or_else(|| "an unnamed image".to_owned());
+        let other = host.built_as.clone().unwrap_or_else(|| "an unnamed image".to_owned());
         return Decision::run(Reason::BuiltAs(other));
     }
     if *key != inputs.key {
@@ -101,9 +95,7 @@ fn build(id: &ImageId, file: &TaskFile, image: &ImageFacts) -> Decision {
         (Some(built), Some(config)) if built == config => {
             Decision::Skip(Reason::UpToDate(key.clone()))
         }
-        (Some(built), Some(_)) => Decision::run(Reason::Replaced {
-            built: built.clone(),
-        }),
+        (Some(built), Some(_)) => Decision::run(Reason::Replaced { built: built.clone() }),
         _ => Decision::run(Reason::Unproven),
     }
 }
@@ -123,10 +115,7 @@ fn load(
     always: bool,
 ) -> Decision {
     let nodes = facts.nodes().to_vec();
-    let all = |reason| Decision::Run {
-        reason,
-        nodes: nodes.clone(),
-    };
+    let all = |reason| Decision::Run { reason, nodes: nodes.clone() };
     let host = match &image.host {
         Known::Yes(Some(host)) => host,
         Known::Yes(None) => return Decision::Blocked(missing(id, file)),
@@ -166,21 +155,10 @@ fn compare_nodes(wanted: &ConfigDigest, image: &ImageFacts, nodes: &[String]) ->
     }
     if need.is_empty() {
         let image = wanted.clone();
-        return Decision::Skip(Reason::NodesHave {
-            image,
-            nodes: nodes.len(),
-        });
+        return Decision::Skip(Reason::NodesHave { image, nodes: nodes.len() });
     }
-    let reason = Reason::NodesDiffer {
-        missing,
-        other,
-        unknown,
-        of: nodes.len(),
-    };
-    Decision::Run {
-        reason,
-        nodes: need,
-    }
+    let reason = Reason::NodesDiffer { missing, other, unknown, of: nodes.len() };
+    Decision::Run { reason, nodes: need }
 }
 
 fn cluster(file: &TaskFile, facts: &Facts) -> Decision {
@@ -193,10 +171,7 @@ fn cluster(file: &TaskFile, facts: &Facts) -> Decision {
         }
         Known::Yes(ClusterState::Absent) => Decision::run(Reason::ClusterAbsent),
         Known::Yes(ClusterState::Broken { why, ours }) => {
-            Decision::Blocked(Reason::ClusterBroken {
-                why: why.clone(),
-                ours: *ours,
-            })
+            Decision::Blocked(Reason::ClusterBroken { why: why.clone(), ours: *ours })
         }
         // Creating over something unknown could hit a cluster that is not ours.
         Known::Unknown(why) => Decision::Blocked(Reason::FactsUnknown(why.clone())),

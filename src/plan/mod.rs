@@ -49,10 +49,7 @@ pub fn plan(name: &str, file: &TaskFile, steps: &[Step], facts: &Facts, force: b
     for step in expand(file, steps) {
         let mut decision = decide(&step, file, &facts, force);
         if let Decision::Run { reason, .. } = &mut decision {
-            let cause = changed
-                .iter()
-                .rev()
-                .find(|(earlier, _)| affects(earlier, &step));
+            let cause = changed.iter().rev().find(|(earlier, _)| affects(earlier, &step));
             if let (Some((_, because)), Step::Load { .. }, true) =
                 (cause, &step, *reason != Reason::Forced)
             {
@@ -63,20 +60,14 @@ pub fn plan(name: &str, file: &TaskFile, steps: &[Step], facts: &Facts, force: b
         if let (Decision::Skip(Reason::NodesHave { nodes: 0, .. }), Step::Load { .. }) =
             (&decision, &step)
         {
-            decision = Decision::Run {
-                reason: Reason::AfterCluster,
-                nodes: Vec::new(),
-            };
+            decision = Decision::Run { reason: Reason::AfterCluster, nodes: Vec::new() };
         }
         if let Some(because) = decide::predict(&step, &decision, &mut facts) {
             changed.push((step.clone(), because));
         }
         planned.push(Planned { step, decision });
     }
-    Plan {
-        name: name.to_owned(),
-        steps: planned,
-    }
+    Plan { name: name.to_owned(), steps: planned }
 }
 
 fn affects(earlier: &Step, later: &Step) -> bool {

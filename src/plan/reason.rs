@@ -115,63 +115,34 @@ impl fmt::Display for Reason {
             Self::Unconditional => f.write_str("runs every time"),
             Self::FactsUnknown(why) => write!(f, "cannot tell: {why}"),
             Self::Unverifiable(sources) => {
-                write!(
-                    f,
-                    "content of {} is only known by building",
-                    sources.join(", ")
-                )
+                write!(f, "content of {} is only known by building", sources.join(", "))
             }
             Self::ImageMissing(tag) => write!(f, "{tag} is not in Docker"),
             Self::NotBuiltByTg => f.write_str("the image in Docker was not built by tg"),
             Self::BuiltAs(other) => write!(f, "the image in Docker was built as `{other}`"),
-            Self::InputsChanged {
-                image,
-                now,
-                changes,
-            } => {
+            Self::InputsChanged { image, now, changes } => {
                 if changes.is_empty() {
                     return write!(f, "inputs changed: key {} → {}", image.short(), now.short());
                 }
                 let more = changes.len().saturating_sub(3);
-                write!(
-                    f,
-                    "inputs changed: {}",
-                    changes[..changes.len() - more].join(", ")
-                )?;
-                if more > 0 {
-                    write!(f, " and {more} more")
-                } else {
-                    Ok(())
-                }
+                write!(f, "inputs changed: {}", changes[..changes.len() - more].join(", "))?;
+                if more > 0 { write!(f, " and {more} more") } else { Ok(()) }
             }
             Self::Unproven => f.write_str(
                 "the label has the right key, but no record says which image that key made",
             ),
             Self::Replaced { built } => {
-                write!(
-                    f,
-                    "the tag was moved: the build of this key made {}",
-                    built.short()
-                )
+                write!(f, "the tag was moved: the build of this key made {}", built.short())
             }
             Self::UpToDate(key) => write!(f, "inputs unchanged, key {}", key.short()),
             Self::AfterBuild => f.write_str("after the build"),
             Self::AfterCluster => f.write_str("the nodes will be new"),
-            Self::NodesDiffer {
-                missing,
-                other,
-                unknown,
-                of,
-            } => {
+            Self::NodesDiffer { missing, other, unknown, of } => {
                 let mut parts = Vec::new();
                 if !missing.is_empty() {
                     parts.push(format!("missing on {}", missing.join(", ")));
                 }
-                parts.extend(
-                    other
-                        .iter()
-                        .map(|(node, id)| format!("{node} has {}", id.short())),
-                );
+                parts.extend(other.iter().map(|(node, id)| format!("{node} has {}", id.short())));
                 parts.extend(unknown.iter().map(|(node, why)| format!("{node}: {why}")));
                 let nodes = missing.len() + other.len() + unknown.len();
                 write!(f, "{nodes} of {of} nodes: {}", parts.join("; "))

@@ -119,23 +119,14 @@ pub struct Emitter {
 impl Emitter {
     /// Starts the clock.
     pub fn new(sink: impl FnMut(Event) + Send + 'static) -> Self {
-        Self {
-            started: Instant::now(),
-            sink: Mutex::new(Box::new(sink)),
-        }
+        Self { started: Instant::now(), sink: Mutex::new(Box::new(sink)) }
     }
 
     /// Tells that something happened now.
     pub fn emit(&self, kind: EventKind) {
-        let event = Event {
-            elapsed: self.started.elapsed(),
-            kind,
-        };
+        let event = Event { elapsed: self.started.elapsed(), kind };
         // A reporter that panicked has already ended the run; the next event may still try.
-        let mut sink = self
-            .sink
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut sink = self.sink.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         sink(event);
     }
 }

@@ -28,18 +28,11 @@ pub fn print_failure(ui: Ui, failure: &Failure) {
         loud.say(&format!("{error} {}", chain.join(": ")));
     }
     for hint in &failure.hints {
-        loud.say(&format!(
-            "{} {hint}",
-            ui.paint("hint:", Style::new().cyan())
-        ));
+        loud.say(&format!("{} {hint}", ui.paint("hint:", Style::new().cyan())));
     }
     if ui.github {
         // Escaped as the workflow commands want it, so that no output can pose as a command.
-        let text = chain
-            .join(": ")
-            .replace('%', "%25")
-            .replace('\r', "%0D")
-            .replace('\n', "%0A");
+        let text = chain.join(": ").replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
         ui.answer(&format!("::error title=tg::{text}"));
     }
 }
@@ -57,24 +50,14 @@ fn causes(failure: &Failure) -> Vec<String> {
 }
 
 fn render(ui: Ui, rejected: &Rejected) -> String {
-    let renderer = if ui.color {
-        Renderer::styled()
-    } else {
-        Renderer::plain()
-    };
+    let renderer = if ui.color { Renderer::styled() } else { Renderer::plain() };
     let renderer = renderer.decor_style(DecorStyle::Ascii);
     let path = rejected.path.display().to_string();
     let mut text = String::new();
     for finding in &rejected.findings {
-        let annotation = AnnotationKind::Primary
-            .span(finding.span.clone())
-            .label(&finding.label);
-        let snippet = Snippet::source(&rejected.text)
-            .path(&path)
-            .annotation(annotation);
-        let mut group: Group<'_> = Level::ERROR
-            .primary_title(&finding.message)
-            .element(snippet);
+        let annotation = AnnotationKind::Primary.span(finding.span.clone()).label(&finding.label);
+        let snippet = Snippet::source(&rejected.text).path(&path).annotation(annotation);
+        let mut group: Group<'_> = Level::ERROR.primary_title(&finding.message).element(snippet);
         if let Some(help) = &finding.help {
             group = group.element(Level::HELP.message(help));
         }

@@ -15,42 +15,24 @@ pub fn event(event: &Event) -> String {
         EventKind::RunStarted { name, run, cluster } => {
             json!({"event": "run-started", "name": name, "run": run, "cluster": cluster})
         }
-        EventKind::StepStarted {
-            step: name,
-            reason,
-            code,
-        } => {
+        EventKind::StepStarted { step: name, reason, code } => {
             json!({"event": "step-started", "step": step(name), "reason": reason, "code": code})
         }
         EventKind::Revised { step: name, reason } => {
             json!({"event": "revised", "step": step(name), "reason": reason})
         }
-        EventKind::Note {
-            step: name,
-            text,
-            detail,
-        } => {
+        EventKind::Note { step: name, text, detail } => {
             json!({"event": "note", "step": step(name), "text": text, "detail": detail})
         }
         EventKind::Bytes { step: name, bytes } => {
             json!({"event": "bytes", "step": step(name), "bytes": bytes})
         }
-        EventKind::Output {
-            step: name,
-            stderr,
-            bytes,
-        } => {
+        EventKind::Output { step: name, stderr, bytes } => {
             let stream = if *stderr { "stderr" } else { "stdout" };
             let text = String::from_utf8_lossy(bytes);
             json!({"event": "output", "step": step(name), "stream": stream, "text": text})
         }
-        EventKind::StepFinished {
-            step: name,
-            outcome,
-            detail,
-            code,
-            took,
-        } => json!({
+        EventKind::StepFinished { step: name, outcome, detail, code, took } => json!({
             "event": "step-finished", "step": step(name), "outcome": word(*outcome),
             "detail": detail, "code": code, "seconds": took.as_secs_f64(),
         }),

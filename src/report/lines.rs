@@ -29,11 +29,7 @@ pub fn reporter(ui: Ui) -> Box<dyn FnMut(Event) + Send> {
     if ui.json {
         return Box::new(move |event| ui.answer(&json::event(&event)));
     }
-    let mut lines = Lines {
-        ui,
-        bar: None,
-        rows: Vec::new(),
-    };
+    let mut lines = Lines { ui, bar: None, rows: Vec::new() };
     Box::new(move |event| lines.take(event))
 }
 
@@ -45,10 +41,7 @@ impl Lines {
             }
             EventKind::StepStarted { step, reason, .. } => self.started(&step, &reason),
             EventKind::Revised { step, reason } => {
-                self.line(&format!(
-                    "  {} {}: looked again: {reason}",
-                    step.kind, step.object
-                ));
+                self.line(&format!("  {} {}: looked again: {reason}", step.kind, step.object));
             }
             EventKind::Note { step, text, detail } => self.note(&step, &text, detail),
             EventKind::Bytes { step, bytes } => {
@@ -58,19 +51,8 @@ impl Lines {
                 }
             }
             EventKind::Output { stderr, bytes, .. } => self.pass_on(stderr, &bytes),
-            EventKind::StepFinished {
-                step,
-                outcome,
-                detail,
-                took,
-                ..
-            } => {
-                self.finished(Row {
-                    step,
-                    outcome,
-                    detail,
-                    took,
-                });
+            EventKind::StepFinished { step, outcome, detail, took, .. } => {
+                self.finished(Row { step, outcome, detail, took });
             }
             EventKind::RunFinished { ok } => self.summary(ok, event.elapsed),
         }
@@ -112,23 +94,16 @@ impl Lines {
         let StepName { kind, object, .. } = &row.step;
         match row.outcome {
             Outcome::Done => {
-                let detail = if row.detail.is_empty() {
-                    String::new()
-                } else {
-                    format!(": {}", row.detail)
-                };
-                self.line(&format!(
-                    "{mark} {kind} {object} in {}{detail}",
-                    seconds(row.took)
-                ));
+                let detail =
+                    if row.detail.is_empty() { String::new() } else { format!(": {}", row.detail) };
+                self.line(&format!("{mark} {kind} {object} in {}{detail}", seconds(row.took)));
             }
             Outcome::Skipped => {
                 self.line(&format!("{mark} {kind} {object} skipped: {}", row.detail))
             }
-            Outcome::Failed => self.line(&format!(
-                "{mark} {kind} {object} failed after {}",
-                seconds(row.took)
-            )),
+            Outcome::Failed => {
+                self.line(&format!("{mark} {kind} {object} failed after {}", seconds(row.took)))
+            }
             Outcome::NotReached => {}
         }
         self.rows.push(row);
@@ -136,18 +111,10 @@ impl Lines {
 
     fn summary(&self, ok: bool, elapsed: Duration) {
         let width = |part: fn(&Row) -> usize| self.rows.iter().map(part).max().unwrap_or(0);
-        let (kinds, objects) = (
-            width(|row| row.step.kind.len()),
-            width(|row| row.step.object.chars().count()),
-        );
+        let (kinds, objects) =
+            (width(|row| row.step.kind.len()), width(|row| row.step.object.chars().count()));
         self.line("");
-        for Row {
-            step,
-            outcome,
-            detail,
-            took,
-        } in &self.rows
-        {
+        for Row { step, outcome, detail, took } in &self.rows {
             let (word, time) = match outcome {
                 Outcome::Done => ("done", seconds(*took)),
                 Outcome::Skipped => ("skipped", String::new()),
@@ -158,23 +125,14 @@ impl Lines {
             let line = format!("  {kind:kinds$}  {object:objects$}  {word:7}  {time:>8}  {detail}");
             self.line(line.trim_end());
         }
-        let slowest = self
-            .rows
-            .iter()
-            .max_by_key(|row| row.took)
-            .filter(|row| !row.took.is_zero());
+        let slowest = self.rows.iter().max_by_key(|row| row.took).filter(|row| !row.took.is_zero());
         let word = if ok {
             self.ui.paint("ok", Style::new().green())
         } else {
             self.ui.paint("failed", Style::new().red())
         };
         let most = slowest.map_or(String::new(), |row| {
-            format!(
-                ", most of it in {} {} ({})",
-                row.step.kind,
-                row.step.object,
-                seconds(row.took)
-            )
+            format!(", most of it in {} {} ({})", row.step.kind, row.step.object, seconds(row.took))
         });
         self.line(&format!("{word} in {}{most}", seconds(elapsed)));
     }

@@ -54,10 +54,6 @@ impl Ui {
 
     fn paint(self, text: &str, style: owo_colors::Style) -> String {
         use owo_colors::OwoColorize;
-        if self.color {
-            text.style(style).to_string()
-        } else {
-            text.to_owned()
-        }
+        if self.color { text.style(style).to_string() } else { text.to_owned() }
     }
 }

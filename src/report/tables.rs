@@ -16,11 +16,8 @@ pub fn print_list(ui: Ui, file: &TaskFile) {
             .tasks
             .iter()
             .map(|(name, task)| {
-                let steps: Vec<String> = task
-                    .steps
-                    .iter()
-                    .map(|s| format!("{} {}", s.kind(), s.object()))
-                    .collect();
+                let steps: Vec<String> =
+                    task.steps.iter().map(|s| format!("{} {}", s.kind(), s.object())).collect();
                 json!({"name": name, "description": task.description, "steps": steps})
             })
             .collect();
@@ -32,23 +29,13 @@ pub fn print_list(ui: Ui, file: &TaskFile) {
         let value = json!({"schema": SCHEMA, "file": file.path, "cluster": file.cluster.name, "tasks": tasks, "images": images});
         return ui.answer(&value.to_string());
     }
-    let width = file
-        .tasks
-        .keys()
-        .map(|name| name.chars().count())
-        .max()
-        .unwrap_or(0);
+    let width = file.tasks.keys().map(|name| name.chars().count()).max().unwrap_or(0);
     ui.answer("Tasks:");
     for (name, task) in &file.tasks {
         let description = task.description.as_deref().unwrap_or_default();
         ui.answer(format!("  {name:width$}  {description}").trim_end());
     }
-    let width = file
-        .images
-        .keys()
-        .map(|id| id.to_string().chars().count())
-        .max()
-        .unwrap_or(0);
+    let width = file.images.keys().map(|id| id.to_string().chars().count()).max().unwrap_or(0);
     ui.answer("Images:");
     for spec in file.images.values() {
         ui.answer(&format!("  {:width$}  {}", spec.id.to_string(), spec.tag));
@@ -135,16 +122,8 @@ pub fn print_status(ui: Ui, file: &TaskFile, facts: &Facts, rows: &[StatusRow<'_
             };
             ui.answer(&format!("  node    {node}: {text}"));
         }
-        ui.answer(&format!(
-            "  build   {}: {}",
-            verdict(&row.build),
-            row.build.reason()
-        ));
-        ui.answer(&format!(
-            "  load    {}: {}",
-            verdict(&row.load),
-            row.load.reason()
-        ));
+        ui.answer(&format!("  build   {}: {}", verdict(&row.build), row.build.reason()));
+        ui.answer(&format!("  load    {}: {}", verdict(&row.load), row.load.reason()));
         if row.spec.tag.tag() == "latest" {
             ui.answer("  note    pods pull `:latest` again unless they set imagePullPolicy");
         }
@@ -178,10 +157,7 @@ fn host_text(facts: &ImageFacts) -> String {
     match &facts.host {
         Known::Yes(None) => "missing".to_owned(),
         Known::Yes(Some(host)) => {
-            let id = host
-                .config
-                .as_ref()
-                .map_or(host.id.as_str(), |config| config.short());
+            let id = host.config.as_ref().map_or(host.id.as_str(), |config| config.short());
             let key = host.key.as_ref().map_or("no key", |key| key.short());
             format!("{id}, key {key}, {} MB", host.size / 1_000_000)
         }

@@ -35,10 +35,7 @@ impl Rejected {
     pub fn position(&self, offset: usize) -> (usize, usize) {
         let before = self.text.get(..offset).unwrap_or(&self.text);
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        (
-            before.matches('\n').count() + 1,
-            before[line_start..].chars().count() + 1,
-        )
+        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
     }
 }
 
@@ -47,12 +44,7 @@ impl fmt::Display for Rejected {
         for (index, finding) in self.findings.iter().enumerate() {
             let (line, column) = self.position(finding.span.start);
             let separator = if index == 0 { "" } else { "\n" };
-            write!(
-                f,
-                "{separator}{}:{line}:{column}: {}",
-                self.path.display(),
-                finding.message
-            )?;
+            write!(f, "{separator}{}:{line}:{column}: {}", self.path.display(), finding.message)?;
         }
         Ok(())
     }

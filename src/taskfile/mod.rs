@@ -49,9 +49,7 @@ pub fn locate(explicit: Option<&Path>, start: &Path) -> Result<PathBuf, LoadErro
         .ancestors()
         .map(|directory| directory.join(FILE_NAME))
         .find(|path| path.is_file())
-        .ok_or_else(|| LoadError::NotFound {
-            start: start.to_path_buf(),
-        })
+        .ok_or_else(|| LoadError::NotFound { start: start.to_path_buf() })
 }
 
 /// Reads and checks a task file.
@@ -59,15 +57,9 @@ pub fn locate(explicit: Option<&Path>, start: &Path) -> Result<PathBuf, LoadErro
 /// # Errors
 /// [`LoadError::Unreadable`], or [`LoadError::Rejected`] with every finding and its place.
 pub fn load(path: &Path) -> Result<TaskFile, LoadError> {
-    let bytes = std::fs::read(path).map_err(|source| LoadError::Unreadable {
-        path: path.to_path_buf(),
-        source,
-    })?;
-    let rejected = |text: String, findings| Rejected {
-        path: path.to_path_buf(),
-        text,
-        findings,
-    };
+    let bytes = std::fs::read(path)
+        .map_err(|source| LoadError::Unreadable { path: path.to_path_buf(), source })?;
+    let rejected = |text: String, findings| Rejected { path: path.to_path_buf(), text, findings };
     let text = match String::from_utf8(bytes) {
         Ok(text) => text,
         Err(error) => {
@@ -78,8 +70,6 @@ pub fn load(path: &Path) -> Result<TaskFile, LoadError> {
             return Err(rejected(text, vec![finding]).into());
         }
     };
-    let text = text
-        .strip_prefix('\u{feff}')
-        .map_or(text.clone(), str::to_owned);
+    let text = text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned);
     check::check(path, &text).map_err(|findings| rejected(text, findings).into())
 }

@@ -166,11 +166,9 @@ impl TaskFile {
         steps
             .iter()
             .flat_map(|step| match step {
-                Step::Task(name) => self
-                    .tasks
-                    .get(name)
-                    .map(|task| self.flatten(&task.steps))
-                    .unwrap_or_default(),
+                Step::Task(name) => {
+                    self.tasks.get(name).map(|task| self.flatten(&task.steps)).unwrap_or_default()
+                }
                 other => vec![other.clone()],
             })
             .collect()

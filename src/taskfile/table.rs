@@ -26,11 +26,7 @@ pub(super) struct Table<'a> {
 
 impl<'a> Table<'a> {
     pub(super) fn new(entries: &'a DeTable<'a>, what: &'static str) -> Self {
-        Self {
-            entries,
-            what,
-            asked: Vec::new(),
-        }
+        Self { entries, what, asked: Vec::new() }
     }
 
     /// The raw value of a key, which counts as known from now on.
@@ -97,15 +93,9 @@ impl<'a> Table<'a> {
     pub(super) fn entries(
         &self,
     ) -> impl Iterator<Item = (At<String>, &'a Spanned<DeValue<'a>>)> + use<'a> {
-        self.entries.iter().map(|(key, value)| {
-            (
-                At {
-                    value: key.get_ref().to_string(),
-                    span: key.span(),
-                },
-                value,
-            )
-        })
+        self.entries
+            .iter()
+            .map(|(key, value)| (At { value: key.get_ref().to_string(), span: key.span() }, value))
     }
 
     /// Reports every key that was never asked for, with the nearest that could have been meant.
@@ -136,17 +126,10 @@ pub(super) fn text(
 ) -> Option<At<String>> {
     match value.get_ref() {
         DeValue::String(text) if text.contains('\0') => {
-            out.push(finding(
-                format!("`{key}` holds a NUL byte"),
-                value.span(),
-                "not allowed",
-            ));
+            out.push(finding(format!("`{key}` holds a NUL byte"), value.span(), "not allowed"));
             None
         }
-        DeValue::String(text) => Some(At {
-            value: text.to_string(),
-            span: value.span(),
-        }),
+        DeValue::String(text) => Some(At { value: text.to_string(), span: value.span() }),
         other => {
             out.push(wrong_type(key, "a string", other, value.span()));
             None
@@ -160,23 +143,12 @@ pub(super) fn texts(
     out: &mut Vec<Diagnostic>,
 ) -> Option<At<Vec<String>>> {
     let DeValue::Array(items) = value.get_ref() else {
-        out.push(wrong_type(
-            key,
-            "an array of strings",
-            value.get_ref(),
-            value.span(),
-        ));
+        out.push(wrong_type(key, "an array of strings", value.get_ref(), value.span()));
         return None;
     };
-    let values: Vec<String> = items
-        .iter()
-        .filter_map(|item| text(item, key, out))
-        .map(|item| item.value)
-        .collect();
-    (values.len() == items.len()).then(|| At {
-        value: values,
-        span: value.span(),
-    })
+    let values: Vec<String> =
+        items.iter().filter_map(|item| text(item, key, out)).map(|item| item.value).collect();
+    (values.len() == items.len()).then(|| At { value: values, span: value.span() })
 }
 
 pub(super) fn as_table<'a>(
@@ -199,12 +171,7 @@ pub(super) fn finding(
     span: Range<usize>,
     label: impl Into<String>,
 ) -> Diagnostic {
-    Diagnostic {
-        message: message.into(),
-        span,
-        label: label.into(),
-        help: None,
-    }
+    Diagnostic { message: message.into(), span, label: label.into(), help: None }
 }
 
 pub(super) fn wrong_type(
@@ -213,11 +180,7 @@ pub(super) fn wrong_type(
     found: &DeValue<'_>,
     span: Range<usize>,
 ) -> Diagnostic {
-    finding(
-        format!("`{key}` must be {wanted}"),
-        span,
-        format!("this is {}", type_name(found)),
-    )
+    finding(format!("`{key}` must be {wanted}"), span, format!("this is {}", type_name(found)))
 }
 
 fn type_name(value: &DeValue<'_>) -> &'static str {

@@ -407,31 +407,20 @@ fn a_byte_order_mark_and_windows_line_ends_are_accepted() {
     let list = |text: &str| Tg::with_tasks(text).args(["--list"]).run().to_string();
     let expected = list(plain);
     assert!(expected.contains("app:x"), "{expected}");
-    assert_eq!(
-        list(&format!("\u{feff}{}", plain.replace('\n', "\r\n"))),
-        expected
-    );
+    assert_eq!(list(&format!("\u{feff}{}", plain.replace('\n', "\r\n"))), expected);
 }
 
 #[test]
 fn a_mistake_as_json_has_its_place() {
-    let output = Tg::with_tasks("[cluter]\n")
-        .args(["--list", "--json"])
-        .run();
+    let output = Tg::with_tasks("[cluter]\n").args(["--list", "--json"]).run();
     let answer: serde_json::Value = serde_json::from_str(&output.stdout).unwrap();
     assert_eq!((output.code, &answer["exit_code"]), (60, &60.into()));
     assert_eq!(answer["schema"], 1);
-    assert_eq!(
-        answer["error"],
-        "$DIR/tasks.toml:1:2: unknown key `cluter` in the task file"
-    );
+    assert_eq!(answer["error"], "$DIR/tasks.toml:1:2: unknown key `cluter` in the task file");
 }
 
 #[test]
 fn a_file_that_cannot_be_read_says_why() {
-    let output = Tg::new()
-        .file("dir/keep", "")
-        .args(["--list", "-f", "dir"])
-        .run();
+    let output = Tg::new().file("dir/keep", "").args(["--list", "-f", "dir"]).run();
     insta::assert_snapshot!(output, @"");
 }

@@ -59,11 +59,7 @@ fn every_command_that_needs_docker_says_so() {
         ["clean", "--yes"],
     ] {
         let output = tg(args).run();
-        assert_eq!(
-            (output.code, output.stdout.as_str()),
-            (61, ""),
-            "{args:?}: {output}"
-        );
+        assert_eq!((output.code, output.stdout.as_str()), (61, ""), "{args:?}: {output}");
         assert!(output.stderr.contains("hint:"), "{args:?}: {output}");
     }
 }
@@ -72,17 +68,8 @@ fn every_command_that_needs_docker_says_so() {
 fn docker_that_cannot_be_reached_is_told_as_json() {
     let output = tg(["cache-status", "--json"]).run();
     let answer: Value = serde_json::from_str(&output.stdout).unwrap();
-    assert_eq!(
-        (output.code, &answer["exit_code"], &answer["schema"]),
-        (61, &61.into(), &1.into())
-    );
-    assert!(
-        answer["error"]
-            .as_str()
-            .unwrap()
-            .contains("/nonexistent.sock"),
-        "{answer}"
-    );
+    assert_eq!((output.code, &answer["exit_code"], &answer["schema"]), (61, &61.into(), &1.into()));
+    assert!(answer["error"].as_str().unwrap().contains("/nonexistent.sock"), "{answer}");
     assert_eq!(answer["hints"].as_array().unwrap().len(), 1, "{answer}");
 }
 
@@ -95,13 +82,9 @@ fn quiet_keeps_failures() {
 
 #[test]
 fn another_provider_is_refused() {
-    let output = tg(["cache-status"])
-        .env("KIND_EXPERIMENTAL_PROVIDER", "podman")
-        .run();
+    let output = tg(["cache-status"]).env("KIND_EXPERIMENTAL_PROVIDER", "podman").run();
     insta::assert_snapshot!(output, @"");
-    let docker = tg(["cache-status"])
-        .env("KIND_EXPERIMENTAL_PROVIDER", "docker")
-        .run();
+    let docker = tg(["cache-status"]).env("KIND_EXPERIMENTAL_PROVIDER", "docker").run();
     assert_eq!(docker.code, 61, "Docker named outright is fine: {docker}");
 }
 
@@ -115,10 +98,7 @@ fn colour_is_where_it_was_asked_for() {
     let wrong = |when: &str| Tg::with_tasks("[cluter]\n").args(["--list", "--color", when]);
     let unreachable = |when: &str| tg(["cache-status", "--color", when]);
     assert!(colored(wrong("always")) && colored(unreachable("always")));
-    assert!(
-        !colored(wrong("auto")) && !colored(unreachable("auto")),
-        "not on a terminal"
-    );
+    assert!(!colored(wrong("auto")) && !colored(unreachable("auto")), "not on a terminal");
     assert!(!colored(wrong("never")) && !colored(unreachable("never")));
     assert!(!colored(unreachable("auto").env("NO_COLOR", "1")));
     assert!(
@@ -136,9 +116,6 @@ fn json_is_never_coloured() {
 #[test]
 fn github_gets_an_annotation_on_one_line() {
     let tasks = "[cluter]\n[tsks]\n";
-    let output = Tg::with_tasks(tasks)
-        .args(["--list"])
-        .env("GITHUB_ACTIONS", "true")
-        .run();
+    let output = Tg::with_tasks(tasks).args(["--list"]).env("GITHUB_ACTIONS", "true").run();
     insta::assert_snapshot!(output.stdout, @"");
 }

@@ -25,18 +25,11 @@ fn the_help_shows_commands_and_options() {
 fn every_command_has_help() {
     let overview = Tg::new().args(["--help"]).run().stdout;
     for command in COMMANDS {
-        assert!(
-            overview.contains(&format!("\n  {command} ")),
-            "{command} is not in the overview"
-        );
+        assert!(overview.contains(&format!("\n  {command} ")), "{command} is not in the overview");
         let output = Tg::new().args([command, "--help"]).run();
         assert_eq!((output.code, output.stderr.as_str()), (0, ""), "{command}");
         let usage = format!("Usage: tg {command}");
-        assert!(
-            output.stdout.contains(&usage),
-            "{command}: {}",
-            output.stdout
-        );
+        assert!(output.stdout.contains(&usage), "{command}: {}", output.stdout);
     }
 }
 
@@ -60,9 +53,7 @@ fn completions_know_the_commands() {
 
 #[test]
 fn a_reader_of_completions_that_goes_away_is_no_failure() {
-    let output = Tg::new()
-        .args(["completions", "bash"])
-        .run_with_closed_stdout();
+    let output = Tg::new().args(["completions", "bash"]).run_with_closed_stdout();
     assert!(!output.stderr.contains("panicked"), "{output}");
 }
 

@@ -25,10 +25,7 @@ fn the_list_names_tasks_and_images() {
 #[test]
 fn without_a_command_the_tasks_are_listed() {
     let bare = Tg::with_tasks(TASKS).run();
-    assert_eq!(
-        bare.to_string(),
-        Tg::with_tasks(TASKS).args(["--list"]).run().to_string()
-    );
+    assert_eq!(bare.to_string(), Tg::with_tasks(TASKS).args(["--list"]).run().to_string());
     assert_eq!(bare.code, 0);
 }
 
@@ -67,23 +64,14 @@ fn the_environment_and_the_command_line_name_the_cluster() {
     let cluster = |tg: Tg| json_list(&tg)["cluster"].clone();
     let tg = || Tg::with_tasks(&tasks).args(["--list", "--json"]);
     assert_eq!(cluster(tg()), "from-file");
-    assert_eq!(
-        cluster(tg().env("KIND_CLUSTER_NAME", "from-env")),
-        "from-env"
-    );
+    assert_eq!(cluster(tg().env("KIND_CLUSTER_NAME", "from-env")), "from-env");
     let both = tg().args(["--list", "--json", "--cluster", "from-flag"]);
-    assert_eq!(
-        cluster(both.env("KIND_CLUSTER_NAME", "from-env")),
-        "from-flag"
-    );
+    assert_eq!(cluster(both.env("KIND_CLUSTER_NAME", "from-env")), "from-flag");
 }
 
 #[test]
 fn a_cluster_name_that_kind_refuses_is_a_usage_error() {
-    let output = Tg::with_tasks(TASKS)
-        .args(["--list"])
-        .env("KIND_CLUSTER_NAME", "Not_OK")
-        .run();
+    let output = Tg::with_tasks(TASKS).args(["--list"]).env("KIND_CLUSTER_NAME", "Not_OK").run();
     insta::assert_snapshot!(output, @"");
 }
 
@@ -102,10 +90,7 @@ fn chosen(start: &str, args: &[&str]) -> String {
         [one, two, three, four] => tg.args(["--list", "--json", one, two, three, four]),
         _ => panic!("no, one or two options"),
     };
-    json_list(&tg)["tasks"][0]["name"]
-        .as_str()
-        .unwrap()
-        .to_owned()
+    json_list(&tg)["tasks"][0]["name"].as_str().unwrap().to_owned()
 }
 
 #[test]
@@ -133,13 +118,9 @@ fn the_directory_above_is_above() {
 
 #[test]
 fn the_environment_can_name_the_file() {
-    let tg = Tg::with_tasks(TASKS)
-        .file("x.toml", "[tasks.x]\nsteps = []\n")
-        .env("TG_FILE", "x.toml");
-    assert_eq!(
-        json_list(&tg.args(["--list", "--json"]))["tasks"][0]["name"],
-        "x"
-    );
+    let tg =
+        Tg::with_tasks(TASKS).file("x.toml", "[tasks.x]\nsteps = []\n").env("TG_FILE", "x.toml");
+    assert_eq!(json_list(&tg.args(["--list", "--json"]))["tasks"][0]["name"], "x");
 }
 
 #[test]

@@ -30,11 +30,9 @@ impl Tg {
         let sandbox = tempfile::tempdir().unwrap();
         let root = sandbox.path();
         let mut environment = BTreeMap::new();
-        for (name, directory) in [
-            ("HOME", ".home"),
-            ("XDG_STATE_HOME", ".state"),
-            ("TMPDIR", ".tmp"),
-        ] {
+        for (name, directory) in
+            [("HOME", ".home"), ("XDG_STATE_HOME", ".state"), ("TMPDIR", ".tmp")]
+        {
             let directory = root.join(directory);
             std::fs::create_dir(&directory).unwrap();
             environment.insert(name.to_owned(), directory.display().to_string());
@@ -43,24 +41,14 @@ impl Tg {
         std::fs::create_dir(&fakes).unwrap();
         let path = format!("{}:{}", fakes.display(), std::env::var("PATH").unwrap());
         environment.insert("PATH".to_owned(), path);
-        environment.insert(
-            "DOCKER_HOST".to_owned(),
-            "unix:///nonexistent.sock".to_owned(),
-        );
+        environment.insert("DOCKER_HOST".to_owned(), "unix:///nonexistent.sock".to_owned());
         let directory = root.to_path_buf();
-        Self {
-            sandbox,
-            directory,
-            args: Vec::new(),
-            environment,
-        }
+        Self { sandbox, directory, args: Vec::new(), environment }
     }
 
     /// A sandbox with a Dockerfile and this task file.
     pub(crate) fn with_tasks(tasks: &str) -> Self {
-        Self::new()
-            .file("Dockerfile", "FROM scratch\n")
-            .file("tasks.toml", tasks)
+        Self::new().file("Dockerfile", "FROM scratch\n").file("tasks.toml", tasks)
     }
 
     /// Writes a file below the sandbox, with its directories.
@@ -114,36 +102,21 @@ impl Tg {
     pub(crate) fn run_with_closed_stdout(&self) -> Output {
         let (reader, mut writer) = std::io::pipe().unwrap();
         drop(reader);
-        assert!(
-            writer.write(b"x").is_err(),
-            "the pipe is meant to be closed"
-        );
-        let child = self
-            .command()
-            .stdout(writer)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        assert!(writer.write(b"x").is_err(), "the pipe is meant to be closed");
+        let child = self.command().stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
         self.output(&child.wait_with_output().unwrap())
     }
 
     fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tg"));
-        command
-            .args(&self.args)
-            .current_dir(&self.directory)
-            .stdin(Stdio::null());
+        command.args(&self.args).current_dir(&self.directory).stdin(Stdio::null());
         command.env_clear().envs(&self.environment);
         command
     }
 
     fn output(&self, output: &std::process::Output) -> Output {
         let (stdout, stderr) = (self.readable(&output.stdout), self.readable(&output.stderr));
-        Output {
-            stdout,
-            stderr,
-            code: output.status.code().unwrap_or(-1),
-        }
+        Output { stdout, stderr, code: output.status.code().unwrap_or(-1) }
     }
 
     fn readable(&self, bytes: &[u8]) -> String {

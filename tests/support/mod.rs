@@ -18,22 +18,14 @@ impl Ran {
     /// Fails the test with everything the command said unless it ended with this code.
     #[track_caller]
     pub(crate) fn code(self, code: i32) -> Self {
-        assert_eq!(
-            self.code, code,
-            "stdout:\n{}\nstderr:\n{}",
-            self.stdout, self.stderr
-        );
+        assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
         self
     }
 
     /// Fails the test unless the narration has this text.
     #[track_caller]
     pub(crate) fn says(self, text: &str) -> Self {
-        assert!(
-            self.stderr.contains(text),
-            "no {text:?} in stderr:\n{}",
-            self.stderr
-        );
+        assert!(self.stderr.contains(text), "no {text:?} in stderr:\n{}", self.stderr);
         self
     }
 }
@@ -52,11 +44,7 @@ impl Project {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let directory = tempfile::tempdir().unwrap();
         let name = format!("tg-test-{}-{number}", std::process::id());
-        let project = Self {
-            directory,
-            name,
-            environment: Vec::new(),
-        };
+        let project = Self { directory, name, environment: Vec::new() };
         project.write("app/answer", "one\n");
         let dockerfile =
             "FROM debian:bookworm-slim\nCOPY answer /answer\nCMD [\"sleep\", \"infinity\"]\n";
@@ -133,14 +121,7 @@ impl Drop for Project {
             let kubeconfig = kubeconfig.to_str().unwrap();
             output(
                 "kind",
-                &[
-                    "delete",
-                    "cluster",
-                    "--name",
-                    &self.name,
-                    "--kubeconfig",
-                    kubeconfig,
-                ],
+                &["delete", "cluster", "--name", &self.name, "--kubeconfig", kubeconfig],
             );
         }
     }
@@ -156,20 +137,13 @@ pub(crate) fn ran(output: Output) -> Ran {
 
 /// What a tool prints, whether or not it succeeds.
 pub(crate) fn output(program: &str, args: &[&str]) -> String {
-    let output = Command::new(program)
-        .args(args)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
+    let output = Command::new(program).args(args).stdin(Stdio::null()).output().unwrap();
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
 /// What an image says in a container made from it.
 pub(crate) fn answer_of(image: &str) -> String {
-    output(
-        "docker",
-        &["run", "--rm", "--network=none", image, "cat", "/answer"],
-    )
+    output("docker", &["run", "--rm", "--network=none", image, "cat", "/answer"])
 }
 
 /// Every path below a directory with its size and modification time: equal lists mean that nothing was written.

@@ -32,19 +32,12 @@ pub fn build_request(
     cache: BuildCache,
 ) -> BuildRequest {
     // The builder also names its transfer cache for Dockerfiles after the directory, so the run is in its name.
-    let directory = world
-        .state
-        .build_directory(&spec.id)
-        .join(format!("{}-{run}", spec.id));
+    let directory = world.state.build_directory(&spec.id).join(format!("{}-{run}", spec.id));
     BuildRequest {
         context: world.state.alias(&spec.id, generation),
         dockerfile: directory.join("Dockerfile"),
         metadata: directory.join("metadata.json"),
-        tag: format!(
-            "tg-build/{}:{}-{run}",
-            spec.id.to_string().to_lowercase(),
-            key.short()
-        ),
+        tag: format!("tg-build/{}:{}-{run}", spec.id.to_string().to_lowercase(), key.short()),
         key: key.clone(),
         image: spec.id.to_string(),
         target: spec.target.clone(),
@@ -62,10 +55,7 @@ impl Live<'_> {
         cache: BuildCache,
     ) -> Result<String, Failure> {
         let Some(spec) = self.world.file.images.get(image) else {
-            return Err(Failure::said(
-                Kind::TaskFile,
-                format!("unknown image `{image}`"),
-            ));
+            return Err(Failure::said(Kind::TaskFile, format!("unknown image `{image}`")));
         };
         let volatile = self.volatile_args(spec).await?;
         let mut current = self.look(spec).await?;
@@ -82,9 +72,7 @@ impl Live<'_> {
             let mut request =
                 build_request(self.world, spec, &current.key, generation, &self.run, cache);
             request.args.extend(volatile.clone());
-            let built = self
-                .build_once(name, spec, &current, generation, &request)
-                .await;
+            let built = self.build_once(name, spec, &current, generation, &request).await;
             let after = self.look(spec).await;
             let settled = self.settle(spec, &request, &current, built, after).await?;
             match settled {
@@ -96,10 +84,7 @@ impl Live<'_> {
                     moved.extend(now.inputs.changed_parts(&current.inputs));
                     self.note(
                         name,
-                        format!(
-                            "changed while it was built: {}; building again",
-                            moved.join(", ")
-                        ),
+                        format!("changed while it was built: {}; building again", moved.join(", ")),
                         false,
                     );
                     current = *now;
@@ -116,10 +101,7 @@ impl Live<'_> {
 
     async fn look(&self, spec: &ImageSpec) -> Result<Current, Failure> {
         self.world.current(spec).await.map_err(|error| {
-            Failure::said(
-                Kind::Build,
-                format!("cannot build `{}`: {}", spec.id, chain(&error)),
-            )
+            Failure::said(Kind::Build, format!("cannot build `{}`: {}", spec.id, chain(&error)))
         })
     }
 
@@ -139,19 +121,13 @@ impl Live<'_> {
     ) -> Result<(ConfigDigest, String), Failure> {
         let internal = |error: std::io::Error| Failure::new(Kind::Internal, error);
         let state = &self.world.state;
-        state
-            .record_sent(&spec.id, generation, None)
-            .map_err(internal)?;
+        state.record_sent(&spec.id, generation, None).map_err(internal)?;
         link(&spec.context, &request.context).map_err(internal)?;
-        state
-            .write_file(&request.dockerfile, &current.sources.dockerfile)
-            .map_err(internal)?;
+        state.write_file(&request.dockerfile, &current.sources.dockerfile).map_err(internal)?;
         if let Some(ignore) = &current.sources.ignore {
             let mut path = request.dockerfile.clone().into_os_string();
             path.push(".dockerignore");
-            state
-                .write_file(Path::new(&path), ignore)
-                .map_err(internal)?;
+            state.write_file(Path::new(&path), ignore).map_err(internal)?;
         }
         let mut told = Told::default();
         let mut reader = ProgressReader::default();
@@ -169,17 +145,12 @@ impl Live<'_> {
         if !status.success() {
             return Err(told.failure(spec));
         }
-        state
-            .record_sent(&spec.id, generation, Some(&current.sources.tree))
-            .map_err(internal)?;
+        state.record_sent(&spec.id, generation, Some(&current.sources.tree)).map_err(internal)?;
         let config = config_digest(&metadata).ok_or_else(|| {
             Failure::said(Kind::Build, "the builder did not say which image it made")
                 .hint("docker buildx version: 0.10 or newer is needed")
         })?;
-        Ok((
-            config,
-            format!("{} of {} steps cached", told.cached, told.steps),
-        ))
+        Ok((config, format!("{} of {} steps cached", told.cached, told.steps)))
     }
 
     /// Gives an image whose inputs did not move its public tag; drops the private one in any case.
@@ -208,9 +179,7 @@ impl Live<'_> {
         }
         if let Ok(Settled::Done(config, _)) = &outcome {
             let recorded =
-                self.world
-                    .state
-                    .record_build(&spec.id, &current.key, config, &current.inputs);
+                self.world.state.record_build(&spec.id, &current.key, config, &current.inputs);
             recorded.map_err(|error| Failure::new(Kind::Internal, error))?;
         }
         outcome
@@ -222,9 +191,8 @@ impl Live<'_> {
             let value = match arg {
                 VolatileArg::Value(value) => value.clone(),
                 VolatileArg::Command(argv) => {
-                    let (program, args) = argv
-                        .split_first()
-                        .map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
+                    let (program, args) =
+                        argv.split_first().map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
                     let command = Command::new(program)
                         .args(args)
                         .directory(&self.world.file.root)
@@ -334,15 +302,8 @@ impl Told {
         let failure = Failure::said(Kind::Build, message);
         // What Docker's client says where the plug-in is missing: unknown command, unknown flag, not a docker command.
         let missing = ["unknown command", "unknown flag", "is not a docker command"];
-        if lines
-            .iter()
-            .any(|line| missing.iter().any(|words| line.contains(words)))
-        {
-            return Failure {
-                kind: Kind::Docker,
-                ..failure
-            }
-            .hint(
+        if lines.iter().any(|line| missing.iter().any(|words| line.contains(words))) {
+            return Failure { kind: Kind::Docker, ..failure }.hint(
                 "install Docker's buildx plug-in; docker buildx version tells whether it is there",
             );
         }

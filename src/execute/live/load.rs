@@ -27,10 +27,7 @@ impl Live<'_> {
         nodes: &[String],
     ) -> Result<String, Failure> {
         let Some(spec) = self.world.file.images.get(image) else {
-            return Err(Failure::said(
-                Kind::TaskFile,
-                format!("unknown image `{image}`"),
-            ));
+            return Err(Failure::said(Kind::TaskFile, format!("unknown image `{image}`")));
         };
         let host = match self.world.host_image(spec).await {
             Known::Yes(Some(host)) => host,
@@ -41,10 +38,8 @@ impl Live<'_> {
             Known::Unknown(why) => return Err(Failure::said(Kind::Docker, why)),
         };
         if nodes.is_empty() {
-            return Err(
-                Failure::said(Kind::Cluster, "the cluster has no node to load into")
-                    .hint("tg cluster status"),
-            );
+            return Err(Failure::said(Kind::Cluster, "the cluster has no node to load into")
+                .hint("tg cluster status"));
         }
         tokio::select! {
             loaded = self.transfer_and_verify(name, spec, &host, nodes) => loaded,
@@ -69,15 +64,9 @@ impl Live<'_> {
             .filter_map(|(imported, verified)| imported.err().or(verified.err()))
             .collect();
         if failed.is_empty() {
-            let id = host
-                .config
-                .as_ref()
-                .map_or(host.id.as_str(), ConfigDigest::short);
-            let nodes = if nodes.len() == 1 {
-                nodes[0].clone()
-            } else {
-                format!("{} nodes", nodes.len())
-            };
+            let id = host.config.as_ref().map_or(host.id.as_str(), ConfigDigest::short);
+            let nodes =
+                if nodes.len() == 1 { nodes[0].clone() } else { format!("{} nodes", nodes.len()) };
             return Ok(format!("{id} verified on {nodes} ({})", human_bytes(bytes)));
         }
         let good = nodes.len() - failed.len();
@@ -114,10 +103,7 @@ impl Live<'_> {
                 // A node whose import ended early no longer takes anything; its own result says why.
                 senders.retain(|sender| !sender.is_closed());
                 join_all(senders.iter().map(|sender| sender.send(Arc::clone(&piece)))).await;
-                self.emitter.emit(EventKind::Bytes {
-                    step: name.clone(),
-                    bytes,
-                });
+                self.emitter.emit(EventKind::Bytes { step: name.clone(), bytes });
             }
             // Dropping them tells the nodes that the archive is complete.
             senders.clear();
@@ -129,30 +115,18 @@ impl Live<'_> {
         })?;
         Ok((
             bytes,
-            imported
-                .into_iter()
-                .map(|result| result.map_err(|error| chain(&error)))
-                .collect(),
+            imported.into_iter().map(|result| result.map_err(|error| chain(&error))).collect(),
         ))
     }
 
     /// Asks the node what it has now. A wrong image under the right name is worse than none: the name is removed.
     async fn verify(&self, spec: &ImageSpec, host: &HostImage, node: &str) -> Result<(), String> {
         let engine = &self.world.engine;
-        let found = engine
-            .node_image(node, &spec.tag)
-            .await
-            .map_err(|error| chain(&error))?;
+        let found = engine.node_image(node, &spec.tag).await.map_err(|error| chain(&error))?;
         match (found, &host.config) {
-            (None, _) => Err(format!(
-                "node {node}: {} is not there after the import",
-                spec.tag
-            )),
+            (None, _) => Err(format!("node {node}: {} is not there after the import", spec.tag)),
             (Some(found), Some(wanted)) if found != *wanted => {
-                engine
-                    .remove_name(node, &spec.tag)
-                    .await
-                    .map_err(|error| chain(&error))?;
+                engine.remove_name(node, &spec.tag).await.map_err(|error| chain(&error))?;
                 Err(format!(
                     "node {node}: has {} after the import, not {}",
                     found.short(),
@@ -170,10 +144,6 @@ fn human_bytes(bytes: u64) -> String {
         0..1_000 => format!("{bytes} B"),
         1_000..1_000_000 => format!("{} kB", bytes / 1_000),
         1_000_000..1_000_000_000 => format!("{} MB", bytes / 1_000_000),
-        _ => format!(
-            "{}.{} GB",
-            bytes / 1_000_000_000,
-            bytes % 1_000_000_000 / 100_000_000
-        ),
+        _ => format!("{}.{} GB", bytes / 1_000_000_000, bytes % 1_000_000_000 / 100_000_000),
     }
 }

@@ -1,0 +1,159 @@
+//! `[images.*]` and their variants.
+//! Depends on: names, taskfile::{model, table}.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use toml::de::DeValue;
+
+use super::{Findings, existing, not_empty};
+use crate::names::{ImageId, ImageRef};
+use crate::taskfile::model::{ImageSpec, VolatileArg};
+use crate::taskfile::table::{At, Table, as_table, finding, wrong_type};
+
+pub(super) type Tags = Vec<(ImageId, Range<usize>)>;
+
+pub(super) fn images(
+    table: Option<Table<'_>>,
+    root: &Path,
+    out: &mut Findings,
+) -> (BTreeMap<ImageId, ImageSpec>, Tags) {
+    let (mut specs, mut tags) = (BTreeMap::new(), Tags::new());
+    for (name, value) in table.iter().flat_map(Table::entries) {
+        let Some(mut table) = as_table(value, &name.value, "an image", out) else {
+            continue;
+        };
+        let id = ImageId { name: name.value.clone(), variant: None };
+        let variants = table.table("variants", "variants", out);
+        let (spec, tag_span) = image(id, &name.span, &mut table, None, root, out);
+        table.finish(out);
+        for (variant, value) in variants.iter().flat_map(Table::entries) {
+            let Some(mut table) = as_table(value, &variant.value, "a variant", out) else {
+                continue;
+            };
+            let id = ImageId { name: name.value.clone(), variant: Some(variant.value) };
+            let (spec, tag_span) =
+                image(id.clone(), &variant.span, &mut table, spec.as_ref(), root, out);
+            table.finish(out);
+            tags.push((id.clone(), tag_span));
+            specs.extend(spec.map(|spec| (id, spec)));
+        }
+        if let Some(spec) = spec {
+            tags.push((spec.id.clone(), tag_span));
+            specs.insert(spec.id.clone(), spec);
+        }
+    }
+    (specs, tags)
+}
+
+/// Reads an image, or a variant on top of its `base`. The second value is where its tag (or else its name) stands.
+fn image(
+    id: ImageId,
+    name_span: &Range<usize>,
+    table: &mut Table<'_>,
+    base: Option<&ImageSpec>,
+    root: &Path,
+    out: &mut Findings,
+) -> (Option<ImageSpec>, Range<usize>) {
+    let before = out.len();
+    let tag = table.string("tag", out);
+    let tag_span = tag.as_ref().map_or(name_span.clone(), |tag| tag.span.clone());
+    let tag = image_tag(&id, tag, base, out);
+    let context = table.string("context", out);
+    let context = match (&context, base) {
+        (None, Some(base)) => Some(base.context.clone()),
+        (None, None) => Some(root.to_path_buf()),
+        (Some(context), _) => existing(root, context, "context directory", Path::is_dir, out),
+    };
+    let dockerfile = match (table.string("dockerfile", out), base) {
+        (Some(written), _) => existing(root, &written, "Dockerfile", Path::is_file, out),
+        (None, Some(base)) => Some(base.dockerfile.clone()),
+        (None, None) => default_dockerfile(&id, context.as_deref(), name_span, out),
+    };
+    let mut args = base.map(|base| base.args.clone()).unwrap_or_default();
+    args.extend(table.string_map("args", out));
+    let mut volatile = base.map(|base| base.volatile_args.clone()).unwrap_or_default();
+    volatile.extend(volatile_args(table.table("volatile_args", "volatile_args", out), out));
+    let inherit = |own: Option<At<String>>, base: Option<&String>| {
+        own.map(|own| own.value).or_else(|| base.cloned())
+    };
+    let target = inherit(table.string("target", out), base.and_then(|b| b.target.as_ref()));
+    let platform = inherit(table.string("platform", out), base.and_then(|b| b.platform.as_ref()));
+    let (Some(tag), Some(context), Some(dockerfile)) = (tag, context, dockerfile) else {
+        return (None, tag_span);
+    };
+    let spec =
+        ImageSpec { id, tag, context, dockerfile, target, args, volatile_args: volatile, platform };
+    ((out.len() == before).then_some(spec), tag_span)
+}
+
+/// A variant without a tag of its own gets its base's with `-<variant>` behind it, so that a task that asks for the one
+/// never finds the other.
+fn image_tag(
+    id: &ImageId,
+    written: Option<At<String>>,
+    base: Option<&ImageSpec>,
+    out: &mut Findings,
+) -> Option<ImageRef> {
+    let (parsed, span) = match (written, base, &id.variant) {
+        (Some(tag), ..) => (ImageRef::parse(&tag.value), tag.span),
+        (None, Some(base), Some(variant)) => {
+            (base.tag.with_tag(&format!("{}-{variant}", base.tag.tag())), 0..0)
+        }
+        _ => (ImageRef::parse(&format!("{}:test", id.name)), 0..0),
+    };
+    parsed.map_err(|message| out.push(finding(message, span, "not a valid tag"))).ok()
+}
+
+fn volatile_args(table: Option<Table<'_>>, out: &mut Findings) -> BTreeMap<String, VolatileArg> {
+    let mut args = BTreeMap::new();
+    for (name, value) in table.iter().flat_map(Table::entries) {
+        let arg = match value.get_ref() {
+            DeValue::String(text) => Some(VolatileArg::Value(text.to_string())),
+            DeValue::Table(inner) => {
+                let mut inner = Table::new(inner, "a volatile argument");
+                let argv = inner.strings("command", out);
+                inner.finish(out);
+                argv.filter(|argv| not_empty("command", argv, out))
+                    .map(|argv| VolatileArg::Command(argv.value))
+            }
+            other => {
+                let wanted = "a string or { command = [..] }";
+                out.push(wrong_type(&name.value, wanted, other, value.span()));
+                None
+            }
+        };
+        args.extend(arg.map(|arg| (name.value, arg)));
+    }
+    args
+}
+
+pub(super) fn duplicate_tags(
+    images: &BTreeMap<ImageId, ImageSpec>,
+    tags: &Tags,
+    out: &mut Findings,
+) {
+    let mut seen: BTreeMap<&str, &ImageId> = BTreeMap::new();
+    for (id, span) in tags {
+        let Some(spec) = images.get(id) else { continue };
+        if let Some(first) = seen.insert(spec.tag.canonical(), id) {
+            let message = format!("images `{first}` and `{id}` have the same tag `{}`", spec.tag);
+            out.push(finding(message, span.clone(), "each image needs its own"));
+        }
+    }
+}
+
+fn default_dockerfile(
+    id: &ImageId,
+    context: Option<&Path>,
+    name_span: &Range<usize>,
+    out: &mut Findings,
+) -> Option<PathBuf> {
+    let default = context?.join("Dockerfile");
+    if !default.is_file() {
+        let message = format!("image `{id}` has no Dockerfile at {}", default.display());
+        out.push(finding(message, name_span.clone(), "set `dockerfile`"));
+    }
+    Some(default)
+}
