@@ -30,7 +30,7 @@ pub fn print_failure(ui: Ui, failure: &Failure) {
     for hint in &failure.hints {
         loud.say(&format!("{} {hint}", ui.paint("hint:", Style::new().cyan())));
     }
-    if ui.github {
+    if ui.github && !ui.json {
         // Escaped as the workflow commands want it, so that no output can pose as a command.
         let text = chain.join(": ").replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
         ui.answer(&format!("::error title=tg::{text}"));

@@ -19,27 +19,76 @@ fn tg<const N: usize>(args: [&str; N]) -> Tg {
 
 #[test]
 fn an_unknown_task_or_command_is_a_usage_error() {
-    insta::assert_snapshot!(tg(["test-kidn"]).run(), @"");
-    insta::assert_snapshot!(tg(["cache-statu"]).run(), @"");
-    insta::assert_snapshot!(tg(["something-else"]).run(), @"");
+    insta::assert_snapshot!(tg(["test-kidn"]).run(), @r"
+    --- stderr
+    error: no task or command `test-kidn`
+    hint: did you mean `test-kind`?
+    hint: tg --list shows the tasks, tg --help the commands
+    --- exit 2
+    ");
+    insta::assert_snapshot!(tg(["cache-statu"]).run(), @r"
+    --- stderr
+    error: no task or command `cache-statu`
+    hint: did you mean `cache-status`?
+    hint: tg --list shows the tasks, tg --help the commands
+    --- exit 2
+    ");
+    insta::assert_snapshot!(tg(["something-else"]).run(), @r"
+    --- stderr
+    error: no task or command `something-else`
+    hint: tg --list shows the tasks, tg --help the commands
+    --- exit 2
+    ");
 }
 
 #[test]
 fn an_unknown_tier_or_task_by_its_command_is_a_usage_error() {
-    insta::assert_snapshot!(tg(["test", "kidn"]).run(), @"");
-    insta::assert_snapshot!(tg(["run", "test-kinds"]).run(), @"");
+    insta::assert_snapshot!(tg(["test", "kidn"]).run(), @r"
+    --- stderr
+    error: no task or command `test-kidn`
+    hint: did you mean `test-kind`?
+    hint: tg --list shows the tasks, tg --help the commands
+    --- exit 2
+    ");
+    insta::assert_snapshot!(tg(["run", "test-kinds"]).run(), @r"
+    --- stderr
+    error: no task or command `test-kinds`
+    hint: did you mean `test-kind`?
+    hint: tg --list shows the tasks, tg --help the commands
+    --- exit 2
+    ");
 }
 
 #[test]
 fn an_unknown_image_is_a_usage_error() {
-    insta::assert_snapshot!(tg(["build", "ap"]).run(), @"");
-    insta::assert_snapshot!(tg(["load-if-needed", "app.fats"]).run(), @"");
-    insta::assert_snapshot!(tg(["cache-status", "database"]).run(), @"");
+    insta::assert_snapshot!(tg(["build", "ap"]).run(), @r"
+    --- stderr
+    error: no image `ap` in the task file
+    hint: did you mean `app`?
+    --- exit 2
+    ");
+    insta::assert_snapshot!(tg(["load-if-needed", "app.fats"]).run(), @r"
+    --- stderr
+    error: no image `app.fats` in the task file
+    hint: did you mean `app.fast`?
+    --- exit 2
+    ");
+    insta::assert_snapshot!(tg(["cache-status", "database"]).run(), @r"
+    --- stderr
+    error: no image `database` in the task file
+    hint: defined: app, app.fast
+    --- exit 2
+    ");
 }
 
 #[test]
 fn docker_that_cannot_be_reached_is_told_with_what_to_do() {
-    insta::assert_snapshot!(tg(["cache-status"]).run(), @"");
+    insta::assert_snapshot!(tg(["cache-status"]).run(), @r"
+    --- stderr
+    error: cannot reach Docker at unix:///nonexistent.sock: Socket not found: /nonexistent.sock
+    hint: start Docker, or set DOCKER_HOST or DOCKER_CONTEXT to a running engine; docker info tells more
+    --- exit 61
+    ");
 }
 
 #[test]
@@ -83,7 +132,12 @@ fn quiet_keeps_failures() {
 #[test]
 fn another_provider_is_refused() {
     let output = tg(["cache-status"]).env("KIND_EXPERIMENTAL_PROVIDER", "podman").run();
-    insta::assert_snapshot!(output, @"");
+    insta::assert_snapshot!(output, @r"
+    --- stderr
+    error: KIND_EXPERIMENTAL_PROVIDER=podman: tg works with Docker only
+    hint: unset KIND_EXPERIMENTAL_PROVIDER
+    --- exit 62
+    ");
     let docker = tg(["cache-status"]).env("KIND_EXPERIMENTAL_PROVIDER", "docker").run();
     assert_eq!(docker.code, 61, "Docker named outright is fine: {docker}");
 }
@@ -117,5 +171,13 @@ fn json_is_never_coloured() {
 fn github_gets_an_annotation_on_one_line() {
     let tasks = "[cluter]\n[tsks]\n";
     let output = Tg::with_tasks(tasks).args(["--list"]).env("GITHUB_ACTIONS", "true").run();
-    insta::assert_snapshot!(output.stdout, @"");
+    insta::assert_snapshot!(output.stdout, @"::error title=tg::$DIR/tasks.toml:1:2: unknown key `cluter` in the task file%0A$DIR/tasks.toml:2:2: unknown key `tsks` in the task file");
+}
+
+#[test]
+fn json_stays_one_value_in_github_too() {
+    let tg = Tg::with_tasks("[cluter]\n").args(["--list", "--json"]);
+    let output = tg.env("GITHUB_ACTIONS", "true").run();
+    let answer: Value = serde_json::from_str(&output.stdout).unwrap();
+    assert_eq!(answer["exit_code"], 60);
 }

@@ -19,7 +19,16 @@ steps = [{ cluster = "create" }]
 
 #[test]
 fn the_list_names_tasks_and_images() {
-    insta::assert_snapshot!(Tg::with_tasks(TASKS).args(["--list"]).run(), @"");
+    insta::assert_snapshot!(Tg::with_tasks(TASKS).args(["--list"]).run(), @r"
+    --- stdout
+    Tasks:
+      test-kind  Tests in Kind
+      up
+    Images:
+      app       app:test
+      app.fast  app:test-fast
+    --- exit 0
+    ");
 }
 
 #[test]
@@ -72,7 +81,11 @@ fn the_environment_and_the_command_line_name_the_cluster() {
 #[test]
 fn a_cluster_name_that_kind_refuses_is_a_usage_error() {
     let output = Tg::with_tasks(TASKS).args(["--list"]).env("KIND_CLUSTER_NAME", "Not_OK").run();
-    insta::assert_snapshot!(output, @"");
+    insta::assert_snapshot!(output, @r"
+    --- stderr
+    error: `Not_OK` is not a name that Kind accepts
+    --- exit 2
+    ");
 }
 
 /// The file that `--list` reads, in a tree with a task file at the top, one in `a` and one under another name.
@@ -116,6 +129,21 @@ fn the_directory_above_is_above() {
     assert_eq!(chosen("a/deep", &["-C", "../.."]), "top");
 }
 
+/// BUG: the search goes up the path as it was written, so `a/..` leads to `a` before it leads above. It should say that
+/// there is no task file.
+#[test]
+fn the_directory_itself_is_not_above_its_parent() {
+    let tg = Tg::new().file("a/tasks.toml", "[tasks.a]\nsteps = []\n").started_in("a");
+    let output = tg.args(["--list", "-C", ".."]).run();
+    insta::assert_snapshot!(output, @r"
+    --- stdout
+    Tasks:
+      a
+    Images:
+    --- exit 0
+    ");
+}
+
 #[test]
 fn the_environment_can_name_the_file() {
     let tg =
@@ -125,9 +153,23 @@ fn the_environment_can_name_the_file() {
 
 #[test]
 fn a_missing_task_file_is_told_with_what_to_do() {
-    insta::assert_snapshot!(Tg::new().args(["--list"]).run(), @"");
-    insta::assert_snapshot!(Tg::new().args(["--list", "-C", "gone"]).run(), @"");
-    insta::assert_snapshot!(Tg::new().args(["--list", "-f", "gone.toml"]).run(), @"");
+    insta::assert_snapshot!(Tg::new().args(["--list"]).run(), @r"
+    --- stderr
+    error: no tasks.toml in $DIR or any directory above it
+    hint: write one, or name one with --file
+    --- exit 60
+    ");
+    insta::assert_snapshot!(Tg::new().args(["--list", "-C", "gone"]).run(), @r"
+    --- stderr
+    error: no tasks.toml in $DIR/gone or any directory above it
+    hint: write one, or name one with --file
+    --- exit 60
+    ");
+    insta::assert_snapshot!(Tg::new().args(["--list", "-f", "gone.toml"]).run(), @r"
+    --- stderr
+    error: cannot read $DIR/gone.toml: No such file or directory (os error 2)
+    --- exit 60
+    ");
 }
 
 #[test]

@@ -84,7 +84,10 @@ impl Live<'_> {
                     moved.extend(now.inputs.changed_parts(&current.inputs));
                     self.note(
                         name,
-                        format!("changed while it was built: {}; building again", moved.join(", ")),
+                        format!(
+                            "changed while it was built: {}; building again",
+                            shortened(&moved)
+                        ),
                         false,
                     );
                     current = *now;
@@ -93,7 +96,7 @@ impl Live<'_> {
         }
         let message = format!(
             "the inputs of `{image}` keep changing while it is built: {}",
-            moved.join(", ")
+            shortened(&moved)
         );
         Err(Failure::said(Kind::Build, message)
             .hint("exclude files that the build itself writes in .dockerignore"))
@@ -244,6 +247,14 @@ pub fn next_generation(world: &World, spec: &ImageSpec, current: &Current) -> u6
 enum Settled {
     Done(ConfigDigest, String),
     Moved(Box<Current>),
+}
+
+/// The first names of a list that may be long.
+fn shortened(names: &[String]) -> String {
+    const SHOWN: usize = 10;
+    let more = names.len().saturating_sub(SHOWN);
+    let shown = names[..names.len() - more].join(", ");
+    if more > 0 { format!("{shown} and {more} more") } else { shown }
 }
 
 /// Points the alias at the context.
