@@ -1,4 +1,5 @@
 //! The layers hold: who may use whom, what is pure, who prints, who starts processes, who reads the environment.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::fmt::Write;
 use std::fs;

@@ -812,3 +812,20 @@ fn a_file_that_cannot_be_read_says_why() {
     --- exit 60
     ");
 }
+
+/// BUG: names become directories, variables and the names that commands take, so these should be rejected.
+#[test]
+fn names_that_are_accepted_today() {
+    for tasks in [
+        "[images.\"../../x\"]\ntag = \"a:b\"\n",
+        "[images.\"\"]\ntag = \"a:b\"\n",
+        "[images.app.variants.fast]\n[images.\"app.fast\"]\ntag = \"a:b\"\n",
+        "[images.app.variants.\"\"]\n",
+        "[images.app]\nvolatile_args = { A = \"a\\u0000b\" }\n",
+        "[tasks.\"\"]\nsteps = []\n",
+        "[tasks.build]\nsteps = []\n",
+    ] {
+        let output = Tg::with_tasks(tasks).args(["--list"]).run();
+        assert_eq!(output.code, 0, "{tasks}: {output}");
+    }
+}

@@ -151,6 +151,17 @@ fn the_environment_can_name_the_file() {
     assert_eq!(json_list(&tg.args(["--list", "--json"]))["tasks"][0]["name"], "x");
 }
 
+/// BUG: `TG_FORCE=1` should be a yes, and a variable that is set to nothing should be as one that is not set.
+#[test]
+fn variables_that_are_refused_today() {
+    let code = |name: &str, value: &str| Tg::with_tasks(TASKS).env(name, value).run().code;
+    assert_eq!(code("TG_FORCE", "true"), 0);
+    assert_eq!(code("TG_FORCE", "1"), 2);
+    assert_eq!(code("TG_FORCE", ""), 2);
+    assert_eq!(code("TG_FILE", ""), 2);
+    assert_eq!(code("KIND_CLUSTER_NAME", ""), 2);
+}
+
 #[test]
 fn a_missing_task_file_is_told_with_what_to_do() {
     insta::assert_snapshot!(Tg::new().args(["--list"]).run(), @r"
