@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
+use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Integration tests in Kind: build what changed, load what a node lacks, say why.
@@ -24,7 +25,7 @@ pub struct App {
 pub struct Global {
     /// The task file, instead of the nearest tasks.toml at or above the working directory
     #[arg(short, long, global = true, value_name = "PATH", env = "TG_FILE")]
-    pub file: Option<PathBuf>,
+    pub file: Option<OsString>,
     /// Work as if started in this directory
     #[arg(short = 'C', long, global = true, value_name = "DIR")]
     pub directory: Option<PathBuf>,
@@ -35,7 +36,7 @@ pub struct Global {
     #[arg(short = 'n', long, global = true)]
     pub dry_run: bool,
     /// Build and load even where nothing differs
-    #[arg(long, global = true, env = "TG_FORCE")]
+    #[arg(long, global = true, env = "TG_FORCE", value_parser = FalseyValueParser::new())]
     pub force: bool,
     /// The Kind cluster, instead of the one that the task file names
     #[arg(long, global = true, value_name = "NAME", env = "KIND_CLUSTER_NAME")]

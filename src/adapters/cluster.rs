@@ -14,7 +14,7 @@ use super::process::{self, Command, ProcessError};
 use crate::interrupt::Interrupt;
 
 /// How long `kind create cluster` may take.
-const CREATE_LIMIT: Duration = Duration::from_secs(600);
+pub const CREATE_LIMIT: Duration = Duration::from_secs(600);
 /// How long the other `kind` commands may take.
 const KIND_LIMIT: Duration = Duration::from_secs(120);
 /// How long a new cluster may take to be ready after `kind create` has ended.

@@ -70,6 +70,8 @@ pub struct NodeContainer {
     pub id: String,
     /// `running`, `exited`, `paused`, …
     pub state: String,
+    /// When it was created, in seconds since 1970.
+    pub created: u64,
 }
 
 /// A connection to the engine; cheap to clone.
@@ -213,6 +215,7 @@ impl Engine {
                     .map(|name| name.trim_start_matches('/').to_owned())
                     .unwrap_or_default(),
                 id: container.id.unwrap_or_default(),
+                created: container.created.unwrap_or_default().try_into().unwrap_or_default(),
                 state: container.state.map(|state| state.to_string()).unwrap_or_default(),
             })
             .collect();

@@ -1,5 +1,7 @@
 //! One verb per file. The only place that wires the stages together. May use all.
 
+use std::path::Path;
+
 use crate::adapters::docker::{Address, DockerError, Engine};
 use crate::cli::{App, ColorChoice, Environment, Verb};
 use crate::error::{Failure, Kind};
@@ -51,7 +53,7 @@ pub fn dispatch(app: App, environment: Environment) -> Result<(), Failure> {
     let mut context = Context { app, environment, ui };
     let verb = context.app.command.take();
     if let Some(Verb::Completions { shell }) = verb {
-        completions::print(shell);
+        completions::print(ui, shell);
         return Ok(());
     }
     let file = context.task_file()?;
@@ -143,14 +145,17 @@ impl Context {
         let here = std::env::current_dir().map_err(|error| Failure::new(Kind::Internal, error))?;
         let start =
             global.directory.as_ref().map_or(here.clone(), |directory| here.join(directory));
-        let loaded =
-            taskfile::locate(global.file.as_deref(), &start).and_then(|path| taskfile::load(&path));
+        // Without `..` components: the directories above `a/..` do not begin with `a`.
+        let start = start.canonicalize().unwrap_or(start);
+        // A variable that is set to nothing is as one that is not set.
+        let explicit = global.file.as_deref().filter(|path| !path.is_empty()).map(Path::new);
+        let loaded = taskfile::locate(explicit, &start).and_then(|path| taskfile::load(&path));
         let mut file = loaded.map_err(|error| {
             let missing = matches!(error, LoadError::NotFound { .. });
             let failure = Failure::new(Kind::TaskFile, error);
             if missing { failure.hint("write one, or name one with --file") } else { failure }
         })?;
-        if let Some(name) = &global.cluster {
+        if let Some(name) = global.cluster.as_ref().filter(|name| !name.is_empty()) {
             if !taskfile::is_cluster_name(name) {
                 return Err(Failure::said(
                     Kind::Usage,
@@ -159,7 +164,7 @@ impl Context {
             }
             file.cluster.name.clone_from(name);
         }
-        if let Some(image) = &global.node_image {
+        if let Some(image) = global.node_image.as_ref().filter(|image| !image.is_empty()) {
             file.cluster.node_image = Some(image.clone());
         }
         Ok(file)

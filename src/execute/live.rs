@@ -10,6 +10,7 @@ use crate::adapters::process::{self, Command, ProcessError, Stream};
 use crate::adapters::{cargo, cluster};
 use crate::error::{Failure, Kind};
 use crate::facts::gather::{World, chain};
+use crate::facts::record::Creating;
 use crate::facts::{Facts, Known};
 use crate::names::ImageId;
 use crate::report::event::{Emitter, EventKind, StepName};
@@ -189,7 +190,7 @@ impl Live<'_> {
             let written = world.state.record_cluster(&spec.name, creating, containers);
             written.map_err(|error| Failure::new(Kind::Internal, error))
         };
-        record(Some(std::process::id()), Vec::new())?;
+        record(Some(Creating::now()), Vec::new())?;
         let config = spec.config.as_deref();
         let command =
             cluster::create_command(&spec.name, &kubeconfig, config, spec.node_image.as_deref());

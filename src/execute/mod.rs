@@ -137,9 +137,9 @@ pub fn interrupted(signal: i32) -> Failure {
 }
 
 fn blocked(step: &Step, reason: &Reason, file: &TaskFile) -> Failure {
-    let failure = |kind| {
-        Failure::said(kind, format!("cannot {} {}: {reason}", step.kind(), object(step, file)))
-    };
+    let verb = if matches!(step, Step::Cluster(_)) { "use the cluster" } else { step.kind() };
+    let failure =
+        |kind| Failure::said(kind, format!("cannot {} {}: {reason}", verb, object(step, file)));
     match reason {
         Reason::ImageMissing(_) => {
             failure(Kind::Load).hint(format!("tg build {}", step.object()))

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
 
-use super::record::State;
+use super::record::{Creating, State};
 use super::{ClusterState, Facts, HostImage, ImageFacts, InputFacts, Known};
 use crate::adapters::cluster;
 use crate::adapters::docker::{Engine, IMAGE_LABEL, KEY_LABEL, NodeContainer};
@@ -164,9 +164,11 @@ impl World {
         };
         let record = self.state.cluster(&self.file.cluster.name);
         let ours = self.is_ours(&nodes);
-        let abandoned = record.and_then(|record| record.creating).filter(|pid| !is_alive(*pid));
+        let abandoned = record
+            .and_then(|record| record.creating)
+            .filter(|creating| ours && !is_alive(creating.pid));
         let broken = |why| Known::Yes(ClusterState::Broken { why, ours });
-        if let Some(pid) = abandoned {
+        if let Some(Creating { pid, .. }) = abandoned {
             return broken(format!("the tg that was creating it (process {pid}) is gone"));
         }
         let stopped: Vec<String> = nodes
@@ -190,14 +192,18 @@ impl World {
         }
     }
 
-    /// Whether tg made the cluster that these containers are.
+    /// Whether tg made the cluster that these containers are: their ids are on record, or they came to be while a tg was
+    /// creating it. One that somebody made later under the same name is not ours.
     #[must_use]
     pub fn is_ours(&self, nodes: &[NodeContainer]) -> bool {
-        self.state.cluster(&self.file.cluster.name).is_some_and(|record| {
-            // While it is being made, its containers are not on record yet: nothing of that name was there before.
-            record.creating.is_some()
-                || nodes.iter().all(|node| record.containers.contains(&node.id))
-        })
+        let Some(record) = self.state.cluster(&self.file.cluster.name) else { return false };
+        let made = |node: &NodeContainer| match record.creating {
+            Some(Creating { since, .. }) => {
+                (since..=since + cluster::CREATE_LIMIT.as_secs()).contains(&node.created)
+            }
+            None => record.containers.contains(&node.id),
+        };
+        nodes.iter().all(made)
     }
 
     /// The cluster's own kubeconfig: the one on disk when it is of these very containers, else what kind says.

@@ -40,12 +40,30 @@ struct SentRecord {
     tree: Option<Vec<(Vec<u8>, Entry)>>,
 }
 
+/// A process that creates a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Creating {
+    /// Its process id.
+    pub pid: u32,
+    /// When it began, in seconds since 1970.
+    pub since: u64,
+}
+
+impl Creating {
+    /// This process, from now on.
+    #[must_use]
+    pub fn now() -> Self {
+        let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
+        Self { pid: std::process::id(), since }
+    }
+}
+
 /// A cluster that tg made.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ClusterRecord {
     schema: u32,
-    /// The process that is creating it; absent once it is there.
-    pub creating: Option<u32>,
+    /// Who is creating it; absent once it is there.
+    pub creating: Option<Creating>,
     /// The ids of its node containers.
     pub containers: Vec<String>,
 }
@@ -155,7 +173,7 @@ impl State {
     pub fn record_cluster(
         &self,
         name: &str,
-        creating: Option<u32>,
+        creating: Option<Creating>,
         containers: Vec<String>,
     ) -> std::io::Result<()> {
         let record = ClusterRecord { schema: SCHEMA, creating, containers };

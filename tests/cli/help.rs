@@ -126,12 +126,10 @@ fn completions_know_the_commands() {
     }
 }
 
-/// BUG: `clap_complete::generate` panics when it cannot write. It should be as for help: code 0 and no word.
 #[test]
-fn a_reader_of_completions_that_goes_away_is_a_panic_today() {
+fn a_reader_of_completions_that_goes_away_is_no_failure() {
     let output = Tg::new().args(["completions", "bash"]).run_with_closed_stdout();
-    assert_eq!(output.code, 101);
-    assert!(output.stderr.contains("failed to write completion file"), "{output}");
+    assert_eq!((output.code, output.stderr.as_str()), (0, ""));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use toml::de::DeValue;
 use super::{Findings, existing, not_empty};
 use crate::names::{ImageId, ImageRef};
 use crate::taskfile::model::{ImageSpec, VolatileArg};
-use crate::taskfile::table::{At, Table, as_table, finding, wrong_type};
+use crate::taskfile::table::{At, Table, as_table, finding, text, wrong_type};
 
 pub(super) type Tags = Vec<(ImageId, Range<usize>)>;
 
@@ -24,6 +24,9 @@ pub(super) fn images(
         let Some(mut table) = as_table(value, &name.value, "an image", out) else {
             continue;
         };
+        if !is_name(&name, out) {
+            continue;
+        }
         let id = ImageId { name: name.value.clone(), variant: None };
         let variants = table.table("variants", "variants", out);
         let (spec, tag_span) = image(id, &name.span, &mut table, None, root, out);
@@ -32,6 +35,10 @@ pub(super) fn images(
             let Some(mut table) = as_table(value, &variant.value, "a variant", out) else {
                 continue;
             };
+            // Without a sound base, what is missing in it would be reported once more for each variant.
+            if !is_name(&variant, out) || spec.is_none() {
+                continue;
+            }
             let id = ImageId { name: name.value.clone(), variant: Some(variant.value) };
             let (spec, tag_span) =
                 image(id.clone(), &variant.span, &mut table, spec.as_ref(), root, out);
@@ -59,7 +66,7 @@ fn image(
     let before = out.len();
     let tag = table.string("tag", out);
     let tag_span = tag.as_ref().map_or(name_span.clone(), |tag| tag.span.clone());
-    let tag = image_tag(&id, tag, base, out);
+    let tag = image_tag(&id, name_span, tag, base, out);
     let context = table.string("context", out);
     let context = match (&context, base) {
         (None, Some(base)) => Some(base.context.clone()),
@@ -88,10 +95,24 @@ fn image(
     ((out.len() == before).then_some(spec), tag_span)
 }
 
+/// Names of images and variants become directories, variables and, joined by a dot, what commands take.
+fn is_name(name: &At<String>, out: &mut Findings) -> bool {
+    let bytes = name.value.as_bytes();
+    let first = bytes.first().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let allowed = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_');
+    let sound = first && bytes.iter().all(allowed);
+    if !sound {
+        let message = format!("`{}` is not a name for an image or variant", name.value);
+        out.push(finding(message, name.span.clone(), "lower case letters, digits, `-` and `_`"));
+    }
+    sound
+}
+
 /// A variant without a tag of its own gets its base's with `-<variant>` behind it, so that a task that asks for the one
 /// never finds the other.
 fn image_tag(
     id: &ImageId,
+    name_span: &Range<usize>,
     written: Option<At<String>>,
     base: Option<&ImageSpec>,
     out: &mut Findings,
@@ -99,9 +120,9 @@ fn image_tag(
     let (parsed, span) = match (written, base, &id.variant) {
         (Some(tag), ..) => (ImageRef::parse(&tag.value), tag.span),
         (None, Some(base), Some(variant)) => {
-            (base.tag.with_tag(&format!("{}-{variant}", base.tag.tag())), 0..0)
+            (base.tag.with_tag(&format!("{}-{variant}", base.tag.tag())), name_span.clone())
         }
-        _ => (ImageRef::parse(&format!("{}:test", id.name)), 0..0),
+        _ => (ImageRef::parse(&format!("{}:test", id.name)), name_span.clone()),
     };
     parsed.map_err(|message| out.push(finding(message, span, "not a valid tag"))).ok()
 }
@@ -110,7 +131,9 @@ fn volatile_args(table: Option<Table<'_>>, out: &mut Findings) -> BTreeMap<Strin
     let mut args = BTreeMap::new();
     for (name, value) in table.iter().flat_map(Table::entries) {
         let arg = match value.get_ref() {
-            DeValue::String(text) => Some(VolatileArg::Value(text.to_string())),
+            DeValue::String(_) => {
+                text(value, &name.value, out).map(|text| VolatileArg::Value(text.value))
+            }
             DeValue::Table(inner) => {
                 let mut inner = Table::new(inner, "a volatile argument");
                 let argv = inner.strings("command", out);

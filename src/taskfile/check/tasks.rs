@@ -28,6 +28,10 @@ pub(super) fn tasks(
         let Some(mut table) = as_table(value, &name.value, "a task", out) else {
             continue;
         };
+        if name.value.is_empty() || name.value.starts_with('-') {
+            let message = format!("`{}` is not a name for a task", name.value);
+            out.push(finding(message, name.span.clone(), "no command line could name it"));
+        }
         let description = table.string("description", out).map(|text| text.value);
         let mut steps = Vec::new();
         match table.get("steps").map(|value| (value, value.get_ref())) {
