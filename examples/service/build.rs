@@ -35,11 +35,7 @@ fn main() -> io::Result<()> {
             hash.update(part);
         }
     }
-    let digest: String = hash
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let digest: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
     println!("cargo::rustc-env=SOURCE_DIGEST={digest}");
 
     for watched in ["Cargo.toml", "build.rs", "src"] {

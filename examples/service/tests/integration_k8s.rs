@@ -39,9 +39,7 @@ async fn the_pod_runs_these_sources() {
     // In a task of its own: a failed assertion ends that task and not this
     // function, which still has the namespace to delete.
     let body = tokio::spawn(check(client, namespace.clone(), image)).await;
-    let deleted = namespaces
-        .delete(&namespace, &DeleteParams::default())
-        .await;
+    let deleted = namespaces.delete(&namespace, &DeleteParams::default()).await;
 
     if let Err(error) = &deleted {
         eprintln!("the namespace {namespace} is still there: {error}");
@@ -95,10 +93,7 @@ async fn ready_pod(pods: &Api<Pod>) -> String {
             Err(error) => format!("listing the pods failed: {error}"),
         };
     }
-    panic!(
-        "no pod was ready within {} s; last seen: {seen}",
-        READY_WITHIN.as_secs()
-    );
+    panic!("no pod was ready within {} s; last seen: {seen}", READY_WITHIN.as_secs());
 }
 
 fn is_ready(pod: &Pod) -> bool {
@@ -114,10 +109,7 @@ fn describe(pods: &[Pod]) -> String {
     if pods.is_empty() {
         return "no pod".to_owned();
     }
-    let states: Vec<_> = pods
-        .iter()
-        .map(|pod| json!({ "status": pod.status }))
-        .collect();
+    let states: Vec<_> = pods.iter().map(|pod| json!({ "status": pod.status })).collect();
     serde_json::to_string_pretty(&states).expect("a pod is JSON")
 }
 
@@ -166,10 +158,7 @@ async fn connect(kubeconfig: &str) -> Client {
 
 async fn get(client: &Client, path: &str) -> String {
     let request = Request::get(path).body(Vec::new()).expect("a request");
-    client
-        .request_text(request)
-        .await
-        .unwrap_or_else(|error| panic!("GET {path}: {error}"))
+    client.request_text(request).await.unwrap_or_else(|error| panic!("GET {path}: {error}"))
 }
 
 fn manifest<T: k8s_openapi::serde::de::DeserializeOwned>(value: Value) -> T {
