@@ -1,6 +1,6 @@
 //! Creates, deletes and looks at the cluster.
 
-use super::{Context, run};
+use super::{Context, run, until_interrupted};
 use crate::cli::ClusterVerb;
 use crate::error::{Failure, Kind};
 use crate::facts::gather::World;
@@ -17,7 +17,7 @@ pub(crate) async fn cluster(
     let mut steps = Vec::new();
     let name = match what {
         ClusterVerb::Status => {
-            let facts = world.gather(&[ensure]).await;
+            let facts = until_interrupted(&world.interrupt, world.gather(&[ensure])).await?;
             print_status(context.ui, &world.file, &facts, &[]);
             let ready = matches!(facts.cluster, Known::Yes(ClusterState::Ready { .. }));
             let not_ready = || {
@@ -30,7 +30,8 @@ pub(crate) async fn cluster(
             "cluster delete"
         }
         ClusterVerb::Create { recreate } => {
-            let facts = world.gather(std::slice::from_ref(&ensure)).await;
+            let facts = world.gather(std::slice::from_ref(&ensure));
+            let facts = until_interrupted(&world.interrupt, facts).await?;
             if recreate && matches!(facts.cluster, Known::Yes(ClusterState::Broken { .. })) {
                 steps.push(Step::Cluster(ClusterAction::Delete));
             }

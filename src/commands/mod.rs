@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::adapters::docker::{Address, DockerError, Engine};
 use crate::cli::{App, ColorChoice, Environment, Verb};
 use crate::error::{Failure, Kind};
+use crate::execute::interrupted;
 use crate::facts::gather::World;
 use crate::facts::record::State;
 use crate::interrupt::Interrupt;
@@ -92,7 +93,9 @@ pub fn dispatch(app: App, environment: Environment) -> Result<(), Failure> {
             return context.block_on(file, async |c, w| status::status(c, w, &images).await);
         }
         Verb::Clean { what, yes } => {
-            return context.block_on(file, async |c, w| clean::clean(c, w, *what, *yes).await);
+            return context.block_on(file, async |c, w| {
+                until_interrupted(&w.interrupt, clean::clean(c, w, *what, *yes)).await?
+            });
         }
         // Both were dealt with before the task file was read.
         Verb::Task(_) | Verb::Completions { .. } => return Ok(()),
@@ -170,7 +173,8 @@ impl Context {
         Ok(file)
     }
 
-    /// Connects to Docker and runs a command on it.
+    /// Connects to Docker and runs a command on it. The first signal ends the connecting, and whatever the command lets
+    /// it end; a second one ends everything, also a call to an engine that does not answer.
     fn block_on(
         &self,
         file: TaskFile,
@@ -182,26 +186,47 @@ impl Context {
             .enable_all()
             .build()
             .map_err(internal)?;
-        runtime.block_on(async {
-            if let Some(provider) =
-                self.environment.provider.as_deref().filter(|name| *name != "docker")
-            {
-                let message =
-                    format!("KIND_EXPERIMENTAL_PROVIDER={provider}: tg works with Docker only");
-                return Err(
-                    Failure::said(Kind::Cluster, message).hint("unset KIND_EXPERIMENTAL_PROVIDER")
-                );
-            }
+        let result = runtime.block_on(async {
             let interrupt = Interrupt::listen().map_err(internal)?;
-            let address = Address {
-                host: self.environment.docker_host.clone(),
-                context: self.environment.docker_context.clone(),
-                config: self.environment.docker_config.clone(),
-            };
-            let engine = Engine::connect(&address, &interrupt).await.map_err(no_docker)?;
-            let state = State::new(self.environment.state.clone(), &file.path);
-            command(self, &World { file, engine, state, interrupt }).await
-        })
+            let world = until_interrupted(&interrupt, self.world(file, &interrupt)).await??;
+            tokio::select! {
+                result = command(self, &world) => result,
+                () = interrupt.insisted() => Err(interrupted(interrupt.signal().unwrap_or(2))),
+            }
+        });
+        // A walk through a large tree that nobody waits for any more must not keep the process.
+        runtime.shutdown_background();
+        result
+    }
+
+    async fn world(&self, file: TaskFile, interrupt: &Interrupt) -> Result<World, Failure> {
+        let provider = self.environment.provider.as_deref();
+        if let Some(provider) = provider.filter(|name| *name != "docker") {
+            let message =
+                format!("KIND_EXPERIMENTAL_PROVIDER={provider}: tg works with Docker only");
+            return Err(
+                Failure::said(Kind::Cluster, message).hint("unset KIND_EXPERIMENTAL_PROVIDER")
+            );
+        }
+        let address = Address {
+            host: self.environment.docker_host.clone(),
+            context: self.environment.docker_context.clone(),
+            config: self.environment.docker_config.clone(),
+        };
+        let engine = Engine::connect(&address, interrupt).await.map_err(no_docker)?;
+        let state = State::new(self.environment.state.clone(), &file.path);
+        Ok(World { file, engine, state, interrupt: interrupt.clone() })
+    }
+}
+
+/// The result of some work, unless a signal comes first. For work that leaves nothing behind when it is dropped.
+async fn until_interrupted<T>(
+    interrupt: &Interrupt,
+    work: impl Future<Output = T>,
+) -> Result<T, Failure> {
+    tokio::select! {
+        result = work => Ok(result),
+        () = interrupt.requested() => Err(interrupted(interrupt.signal().unwrap_or(2))),
     }
 }
 

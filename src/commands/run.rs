@@ -1,6 +1,6 @@
 //! Runs steps: gather → plan → execute → report; or shows the plan.
 
-use super::Context;
+use super::{Context, until_interrupted};
 use crate::adapters::{cargo, cluster};
 use crate::error::Failure;
 use crate::execute::live::{Live, build_request, next_generation};
@@ -22,12 +22,7 @@ pub(crate) struct Request {
 pub(crate) async fn run(context: &Context, world: &World, request: Request) -> Result<(), Failure> {
     let global = &context.app.global;
     let steps = expand(&world.file, &request.steps);
-    let facts = tokio::select! {
-        facts = world.gather(&steps) => facts,
-        () = world.interrupt.requested() => {
-            return Err(execute::interrupted(world.interrupt.signal().unwrap_or(2)));
-        }
-    };
+    let facts = until_interrupted(&world.interrupt, world.gather(&steps)).await?;
     let plan = plan(&request.name, &world.file, &request.steps, &facts, global.force);
     let id = run_id();
     if global.dry_run {

@@ -1,6 +1,6 @@
 //! Shows the three states of images, by the same facts and decisions as a run. Reads only.
 
-use super::Context;
+use super::{Context, until_interrupted};
 use crate::error::Failure;
 use crate::facts::gather::World;
 use crate::names::ImageId;
@@ -18,7 +18,7 @@ pub(crate) async fn status(
         |image: &ImageId| Step::Build { image: image.clone(), when, cache: BuildCache::Use };
     let load = |image: &ImageId| Step::Load { image: image.clone(), when };
     let steps: Vec<Step> = images.iter().flat_map(|image| [build(image), load(image)]).collect();
-    let facts = world.gather(&steps).await;
+    let facts = until_interrupted(&world.interrupt, world.gather(&steps)).await?;
     let rows: Vec<StatusRow<'_>> = images
         .iter()
         .filter_map(|image| {

@@ -181,3 +181,28 @@ fn json_stays_one_value_in_github_too() {
     let answer: Value = serde_json::from_str(&output.stdout).unwrap();
     assert_eq!(answer["exit_code"], 60);
 }
+
+#[test]
+fn an_engine_that_does_not_answer_can_be_interrupted() {
+    use std::os::unix::net::UnixListener;
+
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("docker.sock");
+    let engine = UnixListener::bind(&socket).unwrap();
+    std::fs::write(directory.path().join("tasks.toml"), "[tasks.a]\nsteps = []\n").unwrap();
+    let child = std::process::Command::new(env!("CARGO_BIN_EXE_tg"))
+        .arg("cache-status")
+        .current_dir(directory.path())
+        .env("DOCKER_HOST", format!("unix://{}", socket.display()))
+        .env_remove("KIND_EXPERIMENTAL_PROVIDER")
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It has connected, so it listens to signals, and waits for an answer that never comes.
+    let connection = engine.accept().unwrap();
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    drop(connection);
+}
