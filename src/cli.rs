@@ -177,6 +177,8 @@ pub struct Environment {
     pub state: PathBuf,
     /// `KIND_EXPERIMENTAL_PROVIDER`.
     pub provider: Option<String>,
+    /// `DOCKER_DEFAULT_PLATFORM`, which the builder obeys.
+    pub platform: Option<String>,
 }
 
 impl Environment {
@@ -203,6 +205,7 @@ impl Environment {
             docker_config: path("DOCKER_CONFIG").or_else(|| home.map(|home| home.join(".docker"))),
             state,
             provider: text("KIND_EXPERIMENTAL_PROVIDER"),
+            platform: text("DOCKER_DEFAULT_PLATFORM"),
         }
     }
 }

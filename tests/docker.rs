@@ -1,6 +1,5 @@
 //! Building against a real Docker engine: `cargo test --test docker -- --ignored`.
 #![expect(clippy::unwrap_used, reason = "a test may end where it stands")]
-#![expect(dead_code, reason = "the Kind tests use the rest of the support module")]
 
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
@@ -174,4 +173,14 @@ fn clean_removes_only_what_tg_built() {
     output("docker", &["tag", "debian:bookworm-slim", &project.tag()]);
     project.tg(&["clean", "images", "--yes"]).code(0).says("tg did not build it");
     assert_ne!(output("docker", &["image", "ls", "-q", &project.name]), "");
+}
+
+#[test]
+#[ignore = "needs docker"]
+fn a_platform_of_the_environment_is_an_input() {
+    let mut project = Project::new();
+    project.tg(&["build"]).code(0);
+    project.tg(&["build-if-needed"]).code(0).says("skipped");
+    project.env("DOCKER_DEFAULT_PLATFORM", "linux/amd64");
+    project.tg(&["build-if-needed"]).code(0).says("inputs changed: ~ platform");
 }

@@ -170,6 +170,10 @@ impl Context {
         if let Some(image) = global.node_image.as_ref().filter(|image| !image.is_empty()) {
             file.cluster.node_image = Some(image.clone());
         }
+        // It decides what the builder makes, so it belongs into the key like a platform that is written down.
+        for spec in file.images.values_mut().filter(|spec| spec.platform.is_none()) {
+            spec.platform.clone_from(&self.environment.platform);
+        }
         Ok(file)
     }
 
