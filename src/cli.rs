@@ -1,7 +1,9 @@
 //! The command line and the environment: what the user typed and set, read once.
 //! Depends on: clap.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
@@ -157,7 +159,7 @@ pub enum CleanPart {
 }
 
 /// What the environment says, read once.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Environment {
     /// Standard error is a terminal that progress may be drawn on.
     pub draws: bool,
@@ -179,6 +181,41 @@ pub struct Environment {
     pub provider: Option<String>,
     /// `DOCKER_DEFAULT_PLATFORM`, which the builder obeys.
     pub platform: Option<String>,
+    /// Every variable that is UTF-8, for build arguments and secrets. Never printed, not even for debugging.
+    pub variables: BTreeMap<String, String>,
+}
+
+/// Without the values of [`Environment::variables`].
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Taken apart, so that a field that is added here is not forgotten.
+        let Self {
+            draws,
+            asks,
+            color,
+            github,
+            docker_host,
+            docker_context,
+            docker_config,
+            state,
+            provider,
+            platform,
+            variables,
+        } = self;
+        f.debug_struct("Environment")
+            .field("draws", draws)
+            .field("asks", asks)
+            .field("color", color)
+            .field("github", github)
+            .field("docker_host", docker_host)
+            .field("docker_context", docker_context)
+            .field("docker_config", docker_config)
+            .field("state", state)
+            .field("provider", provider)
+            .field("platform", platform)
+            .field("variables", &variables.keys())
+            .finish()
+    }
 }
 
 impl Environment {
@@ -206,6 +243,11 @@ impl Environment {
             state,
             provider: text("KIND_EXPERIMENTAL_PROVIDER"),
             platform: text("DOCKER_DEFAULT_PLATFORM"),
+            variables: std::env::vars_os()
+                .filter_map(|(name, value)| {
+                    Some((name.into_string().ok()?, value.into_string().ok()?))
+                })
+                .collect(),
         }
     }
 }
@@ -223,4 +265,16 @@ pub fn parse(argv: &[OsString]) -> Result<App, clap::Error> {
     let (before, after) = argv.split_at(at);
     let run = [OsString::from("run")];
     App::try_parse_from(before.iter().chain(&run).chain(after))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_values_of_variables_are_not_shown() {
+        let variables = BTreeMap::from([("TOKEN".to_owned(), "hunter2".to_owned())]);
+        let shown = format!("{:?}", Environment { variables, ..Environment::default() });
+        assert!(shown.contains("TOKEN") && !shown.contains("hunter2"), "{shown}");
+    }
 }
