@@ -1,7 +1,9 @@
 //! `docker buildx build`: its command line, and its `rawjson` progress read into plain values.
-//! Depends on: names, adapters::process.
+//! Depends on: names, adapters::{docker, process}, taskfile::model.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -9,6 +11,7 @@ use serde::Deserialize;
 use super::docker::{IMAGE_LABEL, KEY_LABEL};
 use super::process::Command;
 use crate::names::{ConfigDigest, Key};
+use crate::taskfile::model::SecretSource;
 
 /// Everything that one call of the builder needs.
 #[derive(Clone, Debug)]
@@ -31,18 +34,39 @@ pub struct BuildRequest {
     pub platform: Option<String>,
     /// `--build-arg`, volatile ones included.
     pub args: BTreeMap<String, String>,
+    /// `--build-arg` without a value: the builder's client reads it from the environment it inherits, and passes nothing
+    /// where it is not set.
+    pub env_args: BTreeSet<String>,
+    /// `--label`; tg's own win.
+    pub labels: BTreeMap<String, String>,
+    /// `--network`.
+    pub network: Option<String>,
+    /// `--add-host`.
+    pub add_hosts: BTreeMap<String, String>,
+    /// `--secret`.
+    pub secrets: BTreeMap<String, SecretSource>,
+    /// `--ssh`.
+    pub ssh: BTreeMap<String, Option<PathBuf>>,
+    /// `--build-context`, each with its source as the command line takes it.
+    pub contexts: BTreeMap<String, String>,
+    /// `--pull`.
+    pub pull: bool,
     /// `--no-cache`.
     pub no_cache: bool,
 }
 
 impl BuildRequest {
-    /// The command line, exactly as it is run.
+    /// The command line, exactly as it is run. What it is told to take from the environment is not in it.
     #[must_use]
     pub fn command(&self) -> Command {
         let mut command = Command::new("docker")
             .args(["buildx", "build", "--progress=rawjson", "--load"])
             // Default attestations would give a fully cached build a new digest each time.
-            .args(["--provenance=false", "--sbom=false"])
+            .args(["--provenance=false", "--sbom=false"]);
+        for (name, text) in &self.labels {
+            command = command.arg("--label").arg(format!("{name}={text}"));
+        }
+        command = command
             .arg("--label")
             .arg(format!("{KEY_LABEL}={}", self.key))
             .arg("--label")
@@ -53,7 +77,12 @@ impl BuildRequest {
             .arg(&self.metadata)
             .arg("--file")
             .arg(&self.dockerfile);
-        for (name, value) in [("--target", &self.target), ("--platform", &self.platform)] {
+        let words = [
+            ("--target", &self.target),
+            ("--platform", &self.platform),
+            ("--network", &self.network),
+        ];
+        for (name, value) in words {
             if let Some(value) = value {
                 command = command.arg(name).arg(value);
             }
@@ -61,11 +90,62 @@ impl BuildRequest {
         for (name, value) in &self.args {
             command = command.arg("--build-arg").arg(format!("{name}={value}"));
         }
-        if self.no_cache {
-            command = command.arg("--no-cache");
+        for name in &self.env_args {
+            command = command.arg("--build-arg").arg(name);
         }
-        command.arg(&self.context)
+        for (flag, set) in [("--pull", self.pull), ("--no-cache", self.no_cache)] {
+            if set {
+                command = command.arg(flag);
+            }
+        }
+        self.sources(command).arg(&self.context)
     }
+
+    /// Adds where else the build may read: hosts, secrets, agents, named contexts.
+    fn sources(&self, mut command: Command) -> Command {
+        for (host, address) in &self.add_hosts {
+            command = command.arg("--add-host").arg(format!("{host}:{address}"));
+        }
+        for (id, source) in &self.secrets {
+            command = command.arg("--secret").arg(secret(id, source));
+        }
+        for (id, path) in &self.ssh {
+            let mut agent = OsString::from(id);
+            if let Some(path) = path {
+                agent.push("=");
+                agent.push(path);
+            }
+            command = command.arg("--ssh").arg(agent);
+        }
+        for (name, source) in &self.contexts {
+            command = command.arg("--build-context").arg(format!("{name}={source}"));
+        }
+        command
+    }
+}
+
+/// A secret as `--secret` takes it: one record of comma-separated values, each quoted where it must be.
+fn secret(id: &str, source: &SecretSource) -> OsString {
+    let (key, value) = match source {
+        SecretSource::Env(name) => ("env=", name.as_bytes()),
+        SecretSource::File(path) => ("src=", path.as_os_str().as_bytes()),
+    };
+    let mut record = csv_field(&[b"id=", id.as_bytes()].concat());
+    record.push(b',');
+    record.extend(csv_field(&[key.as_bytes(), value].concat()));
+    OsString::from_vec(record)
+}
+
+fn csv_field(text: &[u8]) -> Vec<u8> {
+    if !text.iter().any(|byte| matches!(byte, b',' | b'"' | b'\r' | b'\n')) {
+        return text.to_vec();
+    }
+    let mut quoted = vec![b'"'];
+    for byte in text {
+        quoted.extend(std::iter::repeat_n(byte, if *byte == b'"' { 2 } else { 1 }));
+    }
+    quoted.push(b'"');
+    quoted
 }
 
 /// Something the builder told.
@@ -197,6 +277,83 @@ pub fn config_digest(metadata: &str) -> Option<ConfigDigest> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn request() -> BuildRequest {
+        BuildRequest {
+            context: PathBuf::from("/state/context"),
+            dockerfile: PathBuf::from("/state/Dockerfile"),
+            metadata: PathBuf::from("/state/metadata.json"),
+            tag: "tg-build/app:1".to_owned(),
+            key: Key::new("tg1:0"),
+            image: "app".to_owned(),
+            target: None,
+            platform: None,
+            args: BTreeMap::new(),
+            env_args: BTreeSet::new(),
+            labels: BTreeMap::new(),
+            network: None,
+            add_hosts: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            ssh: BTreeMap::new(),
+            contexts: BTreeMap::new(),
+            pull: false,
+            no_cache: false,
+        }
+    }
+
+    fn words(request: &BuildRequest) -> Vec<String> {
+        let mut words = shell_words::split(&request.command().to_string()).unwrap();
+        assert_eq!(words.pop().as_deref(), Some("/state/context"));
+        words
+    }
+
+    /// What one modification adds to the command line.
+    #[track_caller]
+    fn adds(modify: impl Fn(&mut BuildRequest), added: &[&str]) {
+        let (plain, mut request) = (words(&request()), request());
+        modify(&mut request);
+        let words = words(&request);
+        assert_eq!(words.strip_prefix(plain.as_slice()).unwrap(), added);
+    }
+
+    fn one<T>(name: &str, value: T) -> BTreeMap<String, T> {
+        BTreeMap::from([(name.to_owned(), value)])
+    }
+
+    #[test]
+    fn every_field_has_its_words() {
+        let text = |text: &str| text.to_owned();
+        let host = |address: &str| one("db", address.to_owned());
+        let env = |id: &str, name: &str| one(id, SecretSource::Env(name.to_owned()));
+        let file = |id: &str, path: &str| one(id, SecretSource::File(PathBuf::from(path)));
+        adds(|_| {}, &[]);
+        adds(|r| r.target = Some(text("final")), &["--target", "final"]);
+        adds(|r| r.platform = Some(text("linux/arm64")), &["--platform", "linux/arm64"]);
+        adds(|r| r.network = Some(text("none")), &["--network", "none"]);
+        adds(|r| r.args = one("A", text("b c")), &["--build-arg", "A=b c"]);
+        adds(|r| r.env_args = BTreeSet::from([text("SHA")]), &["--build-arg", "SHA"]);
+        adds(|r| r.pull = true, &["--pull"]);
+        adds(|r| r.no_cache = true, &["--no-cache"]);
+        adds(|r| r.add_hosts = host("10.0.0.1"), &["--add-host", "db:10.0.0.1"]);
+        adds(|r| r.add_hosts = host("fd00::1"), &["--add-host", "db:fd00::1"]);
+        adds(|r| r.secrets = env("npm", "TOKEN"), &["--secret", "id=npm,env=TOKEN"]);
+        adds(|r| r.secrets = file("key", "/a=b c"), &["--secret", "id=key,src=/a=b c"]);
+        adds(
+            |r| r.secrets = file("a,b", "/x,\"y\""),
+            &["--secret", "\"id=a,b\",\"src=/x,\"\"y\"\"\""],
+        );
+        adds(|r| r.ssh = one("default", None), &["--ssh", "default"]);
+        adds(|r| r.ssh = one("git", Some(PathBuf::from("/key"))), &["--ssh", "git=/key"]);
+        adds(|r| r.contexts = one("lib", text("/a=b")), &["--build-context", "lib=/a=b"]);
+    }
+
+    #[test]
+    fn labels_of_tg_come_last() {
+        let labels = one("dev.tg.key", "forged".to_owned());
+        let line = BuildRequest { labels, ..request() }.command().to_string();
+        let at = |label: &str| line.find(label).unwrap_or_else(|| panic!("no {label}: {line}"));
+        assert!(at("dev.tg.key=forged") < at("dev.tg.key=tg1:0"));
+    }
 
     #[test]
     fn progress_is_read_across_pieces() {

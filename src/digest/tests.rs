@@ -33,16 +33,10 @@ impl Project {
     }
 
     fn spec(&self) -> ImageSpec {
-        ImageSpec {
-            id: ImageId { name: "app".to_owned(), variant: None },
-            tag: ImageRef::parse("app:test").unwrap(),
-            context: self.directory.path().to_path_buf(),
-            dockerfile: self.path("Dockerfile"),
-            target: None,
-            args: self.args.clone(),
-            volatile_args: BTreeMap::new(),
-            platform: None,
-        }
+        let id = ImageId { name: "app".to_owned(), variant: None };
+        let tag = ImageRef::parse("app:test").unwrap();
+        let (context, dockerfile) = (self.directory.path().to_path_buf(), self.path("Dockerfile"));
+        ImageSpec { args: self.args.clone(), ..ImageSpec::new(id, tag, context, dockerfile) }
     }
 
     fn key(&self) -> Key {

@@ -36,16 +36,8 @@ fn config(digit: char) -> ConfigDigest {
 }
 
 fn spec(name: &str, tag: &str) -> ImageSpec {
-    ImageSpec {
-        id: id(name),
-        tag: ImageRef::parse(tag).unwrap(),
-        context: PathBuf::from("/project"),
-        dockerfile: PathBuf::from("/project/Dockerfile"),
-        target: None,
-        args: BTreeMap::new(),
-        volatile_args: BTreeMap::new(),
-        platform: None,
-    }
+    let (context, dockerfile) = ("/project".into(), "/project/Dockerfile".into());
+    ImageSpec::new(id(name), ImageRef::parse(tag).unwrap(), context, dockerfile)
 }
 
 /// An image whose inputs, host image and nodes agree.

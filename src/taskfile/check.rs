@@ -12,7 +12,10 @@ use super::table::{At, Table, finding};
 use images::{duplicate_tags, images};
 use tasks::{check_cycles, check_uses, tasks};
 
+mod args;
 mod images;
+mod settings;
+mod sources;
 mod tasks;
 
 type Findings = Vec<Diagnostic>;

@@ -73,3 +73,6 @@ pub fn load(path: &Path) -> Result<TaskFile, LoadError> {
     let text = text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned);
     check::check(path, &text).map_err(|findings| rejected(text, findings).into())
 }
+
+#[cfg(test)]
+mod tests;

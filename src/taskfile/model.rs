@@ -1,12 +1,14 @@
 //! The checked model of a task file: plain data that every later stage may trust.
 //! Depends on: names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::PathBuf;
 
 use crate::names::{ImageId, ImageRef};
 
-/// A whole task file, checked: every name resolves, every path exists, no cycles.
+/// A whole task file, checked: every name resolves, every path exists but those that only a build may have (secrets, keys,
+/// OCI layouts), no cycles.
 #[derive(Clone, Debug)]
 pub struct TaskFile {
     /// The file itself.
@@ -60,8 +62,97 @@ pub struct ImageSpec {
     pub args: BTreeMap<String, String>,
     /// Build arguments that are passed on without being part of the key.
     pub volatile_args: BTreeMap<String, VolatileArg>,
+    /// Build arguments whose value is that of tg's own environment; one that is not set there is not passed.
+    pub env_args: BTreeSet<String>,
     /// `--platform`.
     pub platform: Option<String>,
+    /// `--label`, without tg's own.
+    pub labels: BTreeMap<String, String>,
+    /// `--network`: `none`, `host` or `default`.
+    pub network: Option<String>,
+    /// `--add-host`: names and their addresses, or `host-gateway`.
+    pub add_hosts: BTreeMap<String, String>,
+    /// `--secret`, by id.
+    pub secrets: BTreeMap<String, SecretSource>,
+    /// `--ssh`, by id: a socket or key, absolute; the agent of the environment when there is none.
+    pub ssh: BTreeMap<String, Option<PathBuf>>,
+    /// `--build-context`, by the name that the builder reduces it to: `docker.io/library/x:latest` is `x`.
+    pub contexts: BTreeMap<String, ContextSource>,
+    /// When base images are looked up.
+    pub base: BasePolicy,
+    /// What `ADD` and named contexts take from elsewhere is taken to be the same for ever.
+    pub assume_fixed: bool,
+}
+
+impl ImageSpec {
+    /// An image of which nothing but its name, tag, context and Dockerfile is known.
+    #[must_use]
+    pub fn new(id: ImageId, tag: ImageRef, context: PathBuf, dockerfile: PathBuf) -> Self {
+        Self {
+            id,
+            tag,
+            context,
+            dockerfile,
+            target: None,
+            args: BTreeMap::new(),
+            volatile_args: BTreeMap::new(),
+            env_args: BTreeSet::new(),
+            platform: None,
+            labels: BTreeMap::new(),
+            network: None,
+            add_hosts: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            ssh: BTreeMap::new(),
+            contexts: BTreeMap::new(),
+            base: BasePolicy::default(),
+            assume_fixed: false,
+        }
+    }
+}
+
+/// Where a secret comes from. Its value is read by the builder alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    /// The variable of this name.
+    Env(String),
+    /// This file, absolute; only a build needs it to be there.
+    File(PathBuf),
+}
+
+/// What a named context stands for. Shown as the builder's command line takes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ContextSource {
+    /// A directory, absolute.
+    Local(PathBuf),
+    /// An image, without `docker-image://`.
+    Image(String),
+    /// An image in a directory, `DIRECTORY[:TAG]@DIGEST` without `oci-layout://`, absolute.
+    OciLayout(String),
+    /// A repository or an archive on the network.
+    Remote(String),
+}
+
+impl fmt::Display for ContextSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local(path) => write!(f, "{}", path.display()),
+            Self::Image(reference) => write!(f, "docker-image://{reference}"),
+            Self::OciLayout(layout) => write!(f, "oci-layout://{layout}"),
+            Self::Remote(address) => f.write_str(address),
+        }
+    }
+}
+
+/// When the images that a Dockerfile begins with are looked up where they come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BasePolicy {
+    /// Never: what Docker has counts.
+    #[default]
+    Locked,
+    /// When something is decided: a base that moved is a change.
+    Refresh,
+    /// At every build, which is made every time.
+    Always,
 }
 
 /// A build argument that does not count for the key.

@@ -80,13 +80,28 @@ impl<'a> Table<'a> {
         key: &'static str,
         out: &mut Vec<Diagnostic>,
     ) -> BTreeMap<String, String> {
-        let Some(table) = self.table(key, key, out) else {
-            return BTreeMap::new();
-        };
-        table
-            .entries()
-            .filter_map(|(name, value)| Some((name.value, text(value, key, out)?.value)))
-            .collect()
+        let named = self.named_texts(key, out);
+        named.into_iter().map(|(name, text)| (name.value, text.value)).collect()
+    }
+
+    /// As [`Table::string_map`], with the places.
+    pub(super) fn named_texts(
+        &mut self,
+        key: &'static str,
+        out: &mut Vec<Diagnostic>,
+    ) -> Vec<(At<String>, At<String>)> {
+        let table = self.table(key, key, out);
+        let entries = table.iter().flat_map(Table::entries);
+        entries.filter_map(|(name, value)| Some((name, text(value, key, out)?))).collect()
+    }
+
+    /// As [`Table::strings`], with the place of each; nothing where one of them is wrong.
+    pub(super) fn listed_texts(
+        &mut self,
+        key: &'static str,
+        out: &mut Vec<Diagnostic>,
+    ) -> Vec<At<String>> {
+        self.get(key).and_then(|value| items(value, key, out)).unwrap_or_default()
     }
 
     /// All entries, for tables whose keys are the user's own names.
@@ -142,13 +157,21 @@ pub(super) fn texts(
     key: &str,
     out: &mut Vec<Diagnostic>,
 ) -> Option<At<Vec<String>>> {
+    let items = items(value, key, out)?;
+    Some(At { value: items.into_iter().map(|item| item.value).collect(), span: value.span() })
+}
+
+fn items(
+    value: &Spanned<DeValue<'_>>,
+    key: &str,
+    out: &mut Vec<Diagnostic>,
+) -> Option<Vec<At<String>>> {
     let DeValue::Array(items) = value.get_ref() else {
         out.push(wrong_type(key, "an array of strings", value.get_ref(), value.span()));
         return None;
     };
-    let values: Vec<String> =
-        items.iter().filter_map(|item| text(item, key, out)).map(|item| item.value).collect();
-    (values.len() == items.len()).then(|| At { value: values, span: value.span() })
+    let texts: Vec<_> = items.iter().filter_map(|item| text(item, key, out)).collect();
+    (texts.len() == items.len()).then_some(texts)
 }
 
 pub(super) fn as_table<'a>(

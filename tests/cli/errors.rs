@@ -3,7 +3,7 @@
 use crate::support::Tg;
 
 /// What is said about a task file that must be rejected.
-fn rejected(tasks: impl AsRef<[u8]>) -> String {
+pub(crate) fn rejected(tasks: impl AsRef<[u8]>) -> String {
     let tg = Tg::new()
         .file("Dockerfile", "FROM scratch\n")
         .file("sub/keep", "")
@@ -70,7 +70,7 @@ registry = "x"
     2 | registry = "x"
       | ^^^^^^^^ not known here
       |
-      = help: known here: variants, tag, context, dockerfile, args, volatile_args, target, platform
+      = help: known here: variants, tag, context, dockerfile, args, volatile_args, env_args, target, platform, labels, network, add_hosts, secrets, ssh, contexts, base, assume_fixed
     "#);
 }
 

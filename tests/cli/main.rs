@@ -4,5 +4,6 @@
 mod errors;
 mod failures;
 mod help;
+mod image_errors;
 mod list;
 mod support;

@@ -14,7 +14,7 @@ use crate::execute::interrupted;
 use crate::facts::gather::{Current, World, chain};
 use crate::names::{ConfigDigest, ImageId, Key};
 use crate::report::event::StepName;
-use crate::taskfile::model::{BuildCache, ImageSpec, VolatileArg};
+use crate::taskfile::model::{BasePolicy, BuildCache, ImageSpec, VolatileArg};
 
 /// How often a build is begun when files change under it.
 const ATTEMPTS: usize = 3;
@@ -43,6 +43,14 @@ pub fn build_request(
         target: spec.target.clone(),
         platform: spec.platform.clone(),
         args: spec.args.clone(),
+        env_args: spec.env_args.clone(),
+        labels: spec.labels.clone(),
+        network: spec.network.clone(),
+        add_hosts: spec.add_hosts.clone(),
+        secrets: spec.secrets.clone(),
+        ssh: spec.ssh.clone(),
+        contexts: spec.contexts.iter().map(|(name, at)| (name.clone(), at.to_string())).collect(),
+        pull: spec.base != BasePolicy::Locked,
         no_cache: cache == BuildCache::Bypass,
     }
 }

@@ -1,16 +1,17 @@
 //! `[images.*]` and their variants.
-//! Depends on: names, taskfile::{model, table}.
+//! Depends on: names, taskfile::{check, model, table}.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use toml::de::DeValue;
-
-use super::{Findings, existing, not_empty};
+use super::args::args;
+use super::settings::{add_hosts, base_policy, labels, network};
+use super::sources::{contexts, secrets, ssh};
+use super::{Findings, existing};
 use crate::names::{ImageId, ImageRef};
-use crate::taskfile::model::{ImageSpec, VolatileArg};
-use crate::taskfile::table::{At, Table, as_table, finding, text, wrong_type};
+use crate::taskfile::model::ImageSpec;
+use crate::taskfile::table::{At, Table, as_table, finding};
 
 pub(super) type Tags = Vec<(ImageId, Range<usize>)>;
 
@@ -78,20 +79,42 @@ fn image(
         (None, Some(base)) => Some(base.dockerfile.clone()),
         (None, None) => default_dockerfile(&id, context.as_deref(), name_span, out),
     };
-    let mut args = base.map(|base| base.args.clone()).unwrap_or_default();
-    args.extend(table.string_map("args", out));
-    let mut volatile = base.map(|base| base.volatile_args.clone()).unwrap_or_default();
-    volatile.extend(volatile_args(table.table("volatile_args", "volatile_args", out), out));
+    let args = args(table, base, out);
     let inherit = |own: Option<At<String>>, base: Option<&String>| {
         own.map(|own| own.value).or_else(|| base.cloned())
     };
     let target = inherit(table.string("target", out), base.and_then(|b| b.target.as_ref()));
     let platform = inherit(table.string("platform", out), base.and_then(|b| b.platform.as_ref()));
+    let labels = labels(table, base, out);
+    let network = network(table, base, out);
+    let add_hosts = add_hosts(table, base, out);
+    let secrets = secrets(table, base, root, out);
+    let ssh = ssh(table, base, root, out);
+    let contexts = contexts(table, base, root, out);
+    let policy = base_policy(table, base, out);
+    let assume_fixed = table.boolean("assume_fixed", out);
     let (Some(tag), Some(context), Some(dockerfile)) = (tag, context, dockerfile) else {
         return (None, tag_span);
     };
-    let spec =
-        ImageSpec { id, tag, context, dockerfile, target, args, volatile_args: volatile, platform };
+    let spec = ImageSpec {
+        id,
+        tag,
+        context,
+        dockerfile,
+        target,
+        args: args.fixed,
+        volatile_args: args.volatile,
+        env_args: args.environment,
+        platform,
+        labels,
+        network,
+        add_hosts,
+        secrets,
+        ssh,
+        contexts,
+        base: policy,
+        assume_fixed: assume_fixed.unwrap_or(base.is_some_and(|base| base.assume_fixed)),
+    };
     ((out.len() == before).then_some(spec), tag_span)
 }
 
@@ -125,31 +148,6 @@ fn image_tag(
         _ => (ImageRef::parse(&format!("{}:test", id.name)), name_span.clone()),
     };
     parsed.map_err(|message| out.push(finding(message, span, "not a valid tag"))).ok()
-}
-
-fn volatile_args(table: Option<Table<'_>>, out: &mut Findings) -> BTreeMap<String, VolatileArg> {
-    let mut args = BTreeMap::new();
-    for (name, value) in table.iter().flat_map(Table::entries) {
-        let arg = match value.get_ref() {
-            DeValue::String(_) => {
-                text(value, &name.value, out).map(|text| VolatileArg::Value(text.value))
-            }
-            DeValue::Table(inner) => {
-                let mut inner = Table::new(inner, "a volatile argument");
-                let argv = inner.strings("command", out);
-                inner.finish(out);
-                argv.filter(|argv| not_empty("command", argv, out))
-                    .map(|argv| VolatileArg::Command(argv.value))
-            }
-            other => {
-                let wanted = "a string or { command = [..] }";
-                out.push(wrong_type(&name.value, wanted, other, value.span()));
-                None
-            }
-        };
-        args.extend(arg.map(|arg| (name.value, arg)));
-    }
-    args
 }
 
 pub(super) fn duplicate_tags(
