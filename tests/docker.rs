@@ -1,7 +1,9 @@
 //! Building against a real Docker engine: `cargo test --test docker -- --ignored`.
 #![expect(clippy::unwrap_used, reason = "a test may end where it stands")]
 
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -183,4 +185,125 @@ fn a_platform_of_the_environment_is_an_input() {
     project.tg(&["build-if-needed"]).code(0).says("skipped");
     project.env("DOCKER_DEFAULT_PLATFORM", "linux/amd64");
     project.tg(&["build-if-needed"]).code(0).says("inputs changed: ~ platform");
+}
+
+/// A Dockerfile that looks at everything it is given; of secrets it keeps no more than their first digits of SHA-256.
+const LOOKS_AT_EVERYTHING: &str = r#"FROM debian:bookworm-slim
+ARG GIVEN
+ARG UNSET=fallback
+COPY --from=lib /word /word
+RUN --mount=type=secret,id=token --mount=type=secret,id=file \
+    { echo "given $GIVEN, unset $UNSET, lib $(cat /word), net $(ls /sys/class/net)"; \
+      echo "token $(sha256sum < /run/secrets/token | cut -c -12)"; \
+      echo "file $(sha256sum < /run/secrets/file | cut -c -12)"; \
+      grep -E 'db$|six$' /etc/hosts; } > /answer
+"#;
+const TOKEN: (&str, &str) = ("token of the environment", "7498d87e91d4");
+const FILE: (&str, &str) = ("secret of a file", "5684d0673877");
+
+/// A project whose image is given something in every way that needs no network and no agent.
+fn given_everything() -> Project {
+    let mut project = Project::new();
+    project.env("GIVEN", "an argument, given");
+    project.env("TG_TEST_TOKEN", TOKEN.0);
+    project.write("app/Dockerfile", LOOKS_AT_EVERYTHING);
+    project.write("lib/word", "there");
+    // The builder reads the description of a secret as CSV.
+    project.write("sec,ret \"1\"", FILE.0);
+    project.write(
+        "tasks.toml",
+        &format!(
+            "[images.app]\ntag = \"{name}:test\"\ncontext = \"app\"\nnetwork = \"none\"\n\
+             env_args = [\"GIVEN\", \"UNSET\"]\ncontexts = {{ lib = \"lib\" }}\n\
+             labels = {{ \"org.example/a\" = \"b = c\" }}\n\
+             add_hosts = {{ db = \"10.0.0.1\", six = \"fd00::1\" }}\n\
+             secrets.token = {{ env = \"TG_TEST_TOKEN\" }}\n\
+             secrets.file = {{ file = 'sec,ret \"1\"' }}\n",
+            name = project.name
+        ),
+    );
+    project
+}
+
+#[test]
+#[ignore = "needs docker"]
+fn every_way_into_a_build_reaches_the_builder() {
+    let project = given_everything();
+    project.tg(&["build"]).code(0);
+    let expected = [
+        "given an argument, given, unset fallback, lib there, net lo".to_owned(),
+        format!("token {}", TOKEN.1),
+        format!("file {}", FILE.1),
+        "10.0.0.1\tdb".to_owned(),
+        "fd00::1\tsix".to_owned(),
+    ];
+    assert_eq!(answer_of(&project.tag()), expected.join("\n"));
+    let format =
+        "{{index .Config.Labels \"org.example/a\"}} {{index .Config.Labels \"dev.tg.image\"}}";
+    let labels = output("docker", &["image", "inspect", "--format", format, &project.tag()]);
+    assert_eq!(labels, "b = c app");
+}
+
+#[test]
+#[ignore = "needs docker"]
+fn secrets_are_nowhere() {
+    let mut project = given_everything();
+    // In front of the real one: keeps every argument, and the state directory as it is when the builder has ended.
+    let (real, kept) = (output("sh", &["-c", "command -v docker"]), project.path("kept"));
+    let script = format!(
+        "#!/bin/sh\nprintf '%s\\n' \"$@\" >> '{kept}/argv'\n'{real}' \"$@\"\ncode=$?\n\
+         cp -RP \"$TG_STATE_DIR\" '{kept}/state'\nexit $code\n",
+        kept = kept.display()
+    );
+    std::fs::create_dir(&kept).unwrap();
+    project.write("bin/docker", &script);
+    let mode = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(project.path("bin/docker"), mode).unwrap();
+    let path = format!("{}:{}", project.path("bin").display(), std::env::var("PATH").unwrap());
+    project.env("PATH", &path);
+    let mut told = String::new();
+    for args in [
+        &["build", "--dry-run", "--json"][..],
+        &["build", "--verbose", "--json"],
+        &["build", "--verbose"],
+        &["cache-status", "--json"],
+        &["cache-status"],
+        &["build-if-needed", "--dry-run"],
+    ] {
+        let ran = project.tg(args).code(0);
+        told.extend([ran.stdout, ran.stderr]);
+    }
+    assert!(answer_of(&project.tag()).contains(TOKEN.1), "the build did not see the secret");
+    let image = output("docker", &["image", "inspect", &project.tag()]);
+    let history = output("docker", &["image", "history", "--no-trunc", &project.tag()]);
+    let argv = std::fs::read_to_string(kept.join("argv")).unwrap();
+    assert!(argv.contains("id=token,env=TG_TEST_TOKEN"), "{argv}");
+    let (during, after) = (contents(&kept), contents(&project.path("state")));
+    assert!(during.iter().any(|text| text.contains("containerimage.config.digest")), "{during:?}");
+    for text in during.iter().chain(&after).chain([&told, &image, &history]) {
+        for secret in [TOKEN.0, FILE.0] {
+            assert!(!text.contains(secret), "{secret} is in {text}");
+        }
+    }
+    // An argument is in the image and in what the builder prints, but in no command line and no record.
+    for text in after.iter().chain([&argv]) {
+        assert!(!text.contains("an argument, given"), "{text}");
+    }
+}
+
+/// Every file below a directory, its name and text; links are not followed.
+fn contents(directory: &Path) -> Vec<String> {
+    let (mut found, mut pending) = (Vec::new(), vec![directory.to_path_buf()]);
+    while let Some(directory) = pending.pop() {
+        for entry in std::fs::read_dir(directory).unwrap().map(Result::unwrap) {
+            let (path, kind) = (entry.path(), entry.file_type().unwrap());
+            if kind.is_dir() {
+                pending.push(path);
+            } else if kind.is_file() {
+                let bytes = std::fs::read(&path).unwrap();
+                found.push(format!("{}: {}", path.display(), String::from_utf8_lossy(&bytes)));
+            }
+        }
+    }
+    found
 }
