@@ -126,6 +126,10 @@ fn asking_writes_nothing() {
 #[ignore = "needs docker"]
 fn a_failed_build_shows_its_last_lines_and_leaves_the_tag() {
     let project = Project::new();
+    // An image name of its own, so that the private tags of other tests' builds are not taken for what this one left.
+    let name = &project.name;
+    let tasks = format!("[images.{name}]\ntag = \"{name}:test\"\ncontext = \"app\"\n");
+    project.write("tasks.toml", &tasks);
     project.tg(&["build"]).code(0);
     let dockerfile =
         "FROM debian:bookworm-slim\nCOPY answer /answer\nRUN echo the last words; exit 7\n";
@@ -137,7 +141,7 @@ fn a_failed_build_shows_its_last_lines_and_leaves_the_tag() {
         .says("exit code: 7")
         .says("Dockerfile:3");
     assert_eq!(answer_of(&project.tag()), "one");
-    assert_eq!(output("docker", &["image", "ls", "-q", "tg-build/app"]), "");
+    assert_eq!(output("docker", &["image", "ls", "-q", &format!("tg-build/{name}")]), "");
 }
 
 #[test]
