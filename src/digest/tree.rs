@@ -14,7 +14,7 @@ use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::ignore::IgnoreRules;
+use super::ignore::{BadPattern, IgnoreRules, Matched};
 
 /// What a path is, with what the builder counts of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,13 +56,22 @@ pub struct TreeError {
     pub source: std::io::Error,
 }
 
+/// The ignore file, which only the paths of the context show to be malformed.
+fn malformed(context: &Path) -> impl Fn(BadPattern) -> TreeError {
+    move |bad| {
+        let message = format!("line {} of the ignore file: {}", bad.line, bad.message);
+        let source = std::io::Error::new(std::io::ErrorKind::InvalidInput, message);
+        TreeError { path: context.to_path_buf(), source }
+    }
+}
+
 /// Walks `context` and hashes every file that the rules leave in it. Memory grows with the number of paths only.
 ///
 /// # Errors
 /// The first path that is part of the context and cannot be read.
 pub fn read(context: &Path, rules: &IgnoreRules) -> Result<Tree, TreeError> {
     let mut found = Vec::new();
-    walk(context, &[], rules, &mut found)?;
+    walk(context, &[], rules, &Matched::default(), &mut found)?;
     found
         .into_par_iter()
         .map(|(relative, metadata)| {
@@ -78,6 +87,7 @@ fn walk(
     directory: &Path,
     prefix: &[u8],
     rules: &IgnoreRules,
+    parent: &Matched,
     found: &mut Vec<(Vec<u8>, Metadata)>,
 ) -> Result<bool, TreeError> {
     let fail = |path: &Path, source| TreeError { path: path.to_path_buf(), source };
@@ -86,9 +96,10 @@ fn walk(
         let child = child.map_err(|source| fail(directory, source))?;
         let mut relative = prefix.to_vec();
         relative.extend(child.file_name().into_vec());
-        let excluded = rules.excludes(&relative);
+        let (verdict, matched) = rules.enter(parent, &relative).map_err(malformed(directory))?;
+        let excluded = verdict.excluded;
         let kind = child.file_type().map_err(|source| fail(&child.path(), source))?;
-        if excluded && !(kind.is_dir() && rules.may_keep_below(&relative)) {
+        if excluded && (!kind.is_dir() || rules.prunes(&relative)) {
             continue;
         }
         let metadata = child.metadata().map_err(|source| fail(&child.path(), source))?;
@@ -96,7 +107,7 @@ fn walk(
         if kind.is_dir() {
             let mut below = relative.clone();
             below.push(b'/');
-            keep |= match walk(&child.path(), &below, rules, found) {
+            keep |= match walk(&child.path(), &below, rules, &matched, found) {
                 // What cannot be read does not count where it is excluded anyway.
                 Err(error) if excluded && error.path == child.path() => false,
                 other => other?,
