@@ -85,7 +85,15 @@ pub fn read(spec: &ImageSpec) -> Result<Sources, InputError> {
         std::fs::read(&spec.dockerfile).map_err(|source| file(&spec.dockerfile, source))?;
     let malformed = |message| InputError::Dockerfile { path: spec.dockerfile.clone(), message };
     let text = std::str::from_utf8(&dockerfile).map_err(|error| malformed(error.to_string()))?;
-    let external = dockerfile::external(text, &spec.args).map_err(malformed)?;
+    let situation = dockerfile::Situation {
+        args: &spec.args,
+        platform: spec.platform.as_deref().unwrap_or("linux/amd64"),
+        build_platform: "linux/amd64",
+        target: spec.target.as_deref(),
+        contexts: &BTreeSet::new(),
+    };
+    let external =
+        dockerfile::external(text, &situation).map_err(|error| malformed(error.to_string()))?;
     let (ignore, rules) = match ignore_file(spec)? {
         None => (None, IgnoreRules::default()),
         Some((path, bytes)) => {

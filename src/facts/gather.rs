@@ -122,7 +122,7 @@ impl World {
         };
         let mut bases = BTreeMap::new();
         let mut by_name = Vec::new();
-        for reference in &sources.external.images {
+        for reference in sources.external.images.keys() {
             let local = self.engine.image(reference).await.ok().flatten();
             let identity = match local {
                 Some(image) => image.config.map_or(image.id, |config| config.to_string()),
@@ -152,7 +152,7 @@ impl World {
             let parts = current.inputs.changed_parts(&before);
             changes.extend(parts.into_iter().map(|part| format!("~ {part}")));
         }
-        let unverifiable = current.sources.external.unverifiable.into_iter().collect();
+        let unverifiable = current.sources.external.unverifiable.into_keys().collect();
         InputFacts { key: current.key, built, changes, unverifiable, by_name: current.by_name }
     }
 
