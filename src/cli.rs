@@ -40,6 +40,9 @@ pub struct Global {
     /// Build and load even where nothing differs
     #[arg(long, global = true, env = "TG_FORCE", value_parser = FalseyValueParser::new())]
     pub force: bool,
+    /// Read every file again instead of trusting the times of those that were read before
+    #[arg(long, global = true, env = "TG_VERIFY", value_parser = FalseyValueParser::new())]
+    pub verify: bool,
     /// The Kind cluster, instead of the one that the task file names
     #[arg(long, global = true, value_name = "NAME", env = "KIND_CLUSTER_NAME")]
     pub cluster: Option<String>,
@@ -105,6 +108,18 @@ pub enum Verb {
     Cluster(ClusterVerb),
     /// Show inputs, host image and node images side by side, with what would be done and why
     CacheStatus(Images),
+    /// Say why images would be built and loaded, with every difference; or what differs between two keys
+    Why {
+        /// Images of the task file, as NAME or NAME.VARIANT; all without variants when none is named
+        #[arg(value_name = "IMAGE")]
+        images: Vec<String>,
+        /// Compare what two builds were made from, by the first digits of their keys
+        #[arg(long, num_args = 2, value_name = "KEY")]
+        between: Option<Vec<String>>,
+    },
+    /// Look into the ignore rules of a context
+    #[command(subcommand)]
+    Ignore(IgnoreVerb),
     /// Remove the cluster and the images that tg made
     Clean {
         /// What to remove
@@ -130,6 +145,23 @@ pub struct Images {
     /// Images of the task file, as NAME or NAME.VARIANT; all without variants when none is named
     #[arg(value_name = "IMAGE")]
     pub images: Vec<String>,
+}
+
+/// What to ask of ignore rules.
+#[derive(Debug, Subcommand)]
+pub enum IgnoreVerb {
+    /// Say whether a path is sent to the builder, and which rule decides
+    Explain {
+        /// Paths relative to the context
+        #[arg(value_name = "PATH", required = true)]
+        paths: Vec<PathBuf>,
+        /// The image whose context and Dockerfile count; needed where the task file has several
+        #[arg(long, value_name = "IMAGE")]
+        image: Option<String>,
+        /// A named context of the image instead of its main one
+        #[arg(long, value_name = "NAME")]
+        context: Option<String>,
+    },
 }
 
 /// What to do with the cluster.

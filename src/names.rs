@@ -151,7 +151,7 @@ impl fmt::Display for ConfigDigest {
     }
 }
 
-/// A content key: `tg1:` and 64 hex digits; everything that decides a build, in one value.
+/// A content key: its schema (such as `tg2:`) and 64 hex digits; everything that decides a build, in one value.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(String);
 
@@ -166,6 +166,12 @@ impl Key {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The schema in front of the digits, or nothing.
+    #[must_use]
+    pub fn schema(&self) -> &str {
+        self.0.split_once(':').map_or("", |(schema, _)| schema)
     }
 
     /// The first 12 digits after the schema, for people.

@@ -23,7 +23,7 @@ const ALLOWED: [(&str, &[&str]); 12] = [
     ("taskfile", &["names"]),
     ("digest", &["names", "taskfile"]),
     ("facts", &["names", "digest", "adapters", "interrupt", "taskfile"]),
-    ("plan", &["names", "facts", "taskfile"]),
+    ("plan", &["names", "facts", "taskfile", "digest::change"]),
     (
         "execute",
         &[
@@ -39,7 +39,7 @@ const ALLOWED: [(&str, &[&str]); 12] = [
         ],
     ),
     ("adapters", &["names", "interrupt", "taskfile::model"]),
-    ("report", &["error", "plan", "facts", "taskfile", "names"]),
+    ("report", &["error", "plan", "facts", "taskfile", "names", "digest"]),
 ];
 
 /// These wire the others together.

@@ -2,13 +2,14 @@
 //! Depends on: names, adapters::process, bollard.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bollard::Docker;
 use bollard::query_parameters::{ListContainersOptions, RemoveImageOptions, TagImageOptions};
 use futures_util::{Stream, StreamExt};
 
+use super::docker_config;
 use super::process::{self, Command};
 use crate::interrupt::Interrupt;
 use crate::names::{ConfigDigest, ImageRef};
@@ -79,6 +80,7 @@ pub struct NodeContainer {
 pub struct Engine {
     client: Docker,
     host: String,
+    platform: String,
 }
 
 /// Which engine the environment asks for.
@@ -112,17 +114,40 @@ impl Engine {
             return Err(DockerError::Context(message));
         };
         let client = client.map_err(fail)?;
-        let client = tokio::time::timeout(Duration::from_secs(15), client.negotiate_version())
+        let first = async {
+            let client = client.negotiate_version().await?;
+            let version = client.version().await?;
+            Ok((client, version))
+        };
+        let (client, version) = tokio::time::timeout(Duration::from_secs(15), first)
             .await
             .map_err(|_elapsed| fail(bollard::errors::Error::RequestTimeoutError))?
             .map_err(fail)?;
-        Ok(Self { client, host })
+        let part = |part: Option<String>| part.unwrap_or_default();
+        let platform = format!("{}/{}", part(version.os), part(version.arch));
+        Ok(Self { client, host, platform })
+    }
+
+    /// The platform that the engine runs on, such as `linux/amd64`.
+    #[must_use]
+    pub fn platform(&self) -> &str {
+        &self.platform
     }
 
     /// The address in use.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// The engine's own id, which no other engine has.
+    ///
+    /// # Errors
+    /// [`DockerError::Call`].
+    pub async fn id(&self) -> Result<String, DockerError> {
+        let info = self.client.info().await;
+        let info = info.map_err(|source| call("ask for", "the engine's id", source))?;
+        Ok(info.id.unwrap_or_default())
     }
 
     pub(super) fn client(&self) -> &Docker {
@@ -243,7 +268,7 @@ async fn resolve(address: &Address, interrupt: &Interrupt) -> Result<String, Doc
     if let Some(host) = address.host.as_ref().filter(|host| !host.is_empty()) {
         return Ok(host.clone());
     }
-    let configured = || address.config.as_deref().and_then(current_context);
+    let configured = || address.config.as_deref().and_then(docker_config::current_context);
     let context = address.context.clone().filter(|name| !name.is_empty()).or_else(configured);
     let Some(context) = context.filter(|name| name != "default") else {
         return Ok(DEFAULT_HOST.to_owned());
@@ -253,11 +278,4 @@ async fn resolve(address: &Address, interrupt: &Interrupt) -> Result<String, Doc
         .timeout(Duration::from_secs(10));
     let host = process::output(&command, interrupt).await;
     Ok(host.map_err(|error| DockerError::Context(error.to_string()))?.trim().to_owned())
-}
-
-/// The context that `docker context use` has set.
-fn current_context(config: &Path) -> Option<String> {
-    let text = std::fs::read_to_string(config.join("config.json")).ok()?;
-    let json: serde_json::Value = serde_json::from_str(&text).ok()?;
-    Some(json.get("currentContext")?.as_str()?.to_owned())
 }

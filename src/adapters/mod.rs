@@ -4,7 +4,9 @@
 pub mod buildx;
 pub mod cargo;
 pub mod cluster;
-
+pub mod copies;
 pub mod docker;
+pub mod docker_config;
 pub mod node;
 pub mod process;
+pub mod registry;

@@ -1,12 +1,14 @@
 //! One verb per file. The only place that wires the stages together. May use all.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::adapters::docker::{Address, DockerError, Engine};
-use crate::cli::{App, ColorChoice, Environment, Verb};
+use crate::adapters::docker_config;
+use crate::cli::{App, ClusterVerb, ColorChoice, Environment, IgnoreVerb, Verb};
+use crate::digest::Surroundings;
 use crate::error::{Failure, Kind};
 use crate::execute::interrupted;
-use crate::facts::gather::World;
+use crate::facts::gather::{Memory, World};
 use crate::facts::record::State;
 use crate::interrupt::Interrupt;
 use crate::names::ImageId;
@@ -17,14 +19,18 @@ use crate::taskfile::{self, LoadError, nearest};
 mod clean;
 mod cluster;
 mod completions;
+mod ignore;
 mod run;
 mod status;
+mod why;
 
 /// What every command gets.
 pub(crate) struct Context {
     pub(crate) app: App,
     pub(crate) environment: Environment,
     pub(crate) ui: Ui,
+    /// The command only asks, so nothing may be written.
+    pub(crate) asks_only: bool,
 }
 
 /// How to speak, by the command line and the environment.
@@ -51,8 +57,12 @@ pub fn ui(app: &App, environment: &Environment) -> Ui {
 /// The failure to report and exit with.
 pub fn dispatch(app: App, environment: Environment) -> Result<(), Failure> {
     let ui = ui(&app, &environment);
-    let mut context = Context { app, environment, ui };
+    let mut context = Context { app, environment, ui, asks_only: false };
     let verb = context.app.command.take();
+    context.asks_only = matches!(
+        verb,
+        Some(Verb::CacheStatus(_) | Verb::Why { .. } | Verb::Cluster(ClusterVerb::Status))
+    );
     if let Some(Verb::Completions { shell }) = verb {
         completions::print(ui, shell);
         return Ok(());
@@ -92,6 +102,16 @@ pub fn dispatch(app: App, environment: Environment) -> Result<(), Failure> {
             let images = select(&file, &list.images)?;
             return context.block_on(file, async |c, w| status::status(c, w, &images).await);
         }
+        Verb::Why { images, between: None } => {
+            let images = select(&file, images)?;
+            return context.block_on(file, async |c, w| why::why(c, w, &images).await);
+        }
+        Verb::Why { images, between: Some(keys) } => {
+            return why::between(&context, &file, images, keys);
+        }
+        Verb::Ignore(IgnoreVerb::Explain { paths, image, context: name }) => {
+            return ignore::explain(ui, &file, image.as_deref(), name.as_deref(), paths);
+        }
         Verb::Clean { what, yes } => {
             return context.block_on(file, async |c, w| {
                 until_interrupted(&w.interrupt, clean::clean(c, w, *what, *yes)).await?
@@ -110,7 +130,8 @@ fn build(image: ImageId, when: When, cache: BuildCache) -> Step {
 fn named(file: &TaskFile, name: &str, extra: &[String]) -> Result<run::Request, Failure> {
     let Some(task) = file.tasks.get(name) else {
         let failure = Failure::said(Kind::Usage, format!("no task or command `{name}`"));
-        let commands = ["test", "run", "build", "load", "cluster", "cache-status", "clean"];
+        let commands =
+            ["test", "run", "build", "load", "cluster", "cache-status", "why", "ignore", "clean"];
         let known = file.tasks.keys().map(String::as_str).chain(commands);
         let failure = match nearest(name, known) {
             Some(near) => failure.hint(format!("did you mean `{near}`?")),
@@ -203,6 +224,16 @@ impl Context {
         result
     }
 
+    fn memory(&self) -> Memory {
+        let global = &self.app.global;
+        match (global.verify, global.dry_run || self.asks_only) {
+            (false, false) => Memory::Renew,
+            (false, true) => Memory::ReadOnly,
+            (true, false) => Memory::Verify,
+            (true, true) => Memory::VerifyReadOnly,
+        }
+    }
+
     async fn world(&self, file: TaskFile, interrupt: &Interrupt) -> Result<World, Failure> {
         let provider = self.environment.provider.as_deref();
         if let Some(provider) = provider.filter(|name| *name != "docker") {
@@ -219,7 +250,29 @@ impl Context {
         };
         let engine = Engine::connect(&address, interrupt).await.map_err(no_docker)?;
         let state = State::new(self.environment.state.clone(), &file.path);
-        Ok(World { file, engine, state, interrupt: interrupt.clone() })
+        let docker = self.environment.docker_config.clone().unwrap_or_default();
+        let surroundings = Surroundings {
+            variables: self.environment.variables.clone(),
+            proxies: docker_config::proxies(&docker, engine.host()),
+            platform: engine.platform().to_owned(),
+        };
+        let variable = |name| self.environment.variables.get(name);
+        let buildx = variable("BUILDX_CONFIG").map_or(docker.join("buildx"), PathBuf::from);
+        let chosen = variable("BUILDX_BUILDER").map(String::as_str);
+        let builder = docker_config::builder(&buildx, chosen);
+        let builds_in_engine = docker_config::builds_in_engine(&buildx, &builder);
+        let memory = self.memory();
+        let interrupt = interrupt.clone();
+        Ok(World {
+            file,
+            engine,
+            state,
+            interrupt,
+            surroundings,
+            builder,
+            builds_in_engine,
+            memory,
+        })
     }
 }
 

@@ -79,8 +79,8 @@ async fn commands(world: &World, planned: &Planned, id: &str, extra: &[String]) 
             let Ok(current) = world.current(spec).await else {
                 return Vec::new();
             };
-            let generation = next_generation(world, spec, &current);
-            let mut request = build_request(world, spec, &current.key, generation, id, *cache);
+            let generation = next_generation(world, spec, &current).await;
+            let mut request = build_request(world, spec, &current, generation, id, *cache);
             for (name, arg) in &spec.volatile_args {
                 let value = match arg {
                     VolatileArg::Value(value) => value.clone(),

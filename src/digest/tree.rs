@@ -1,159 +1,200 @@
-//! The context as the builder receives it: walked after the ignore rules, every file read and hashed.
-//! Depends on: std, rustix, sha2, rayon, digest::ignore.
+//! The context as the builder receives it, as plain data, and its digest.
+//! Depends on: std, serde, sha2.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
-use std::fs::{File, Metadata};
-use std::io::Read;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
 
-use rayon::prelude::*;
-use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::ignore::{BadPattern, IgnoreRules, Matched};
+/// A SHA-256.
+pub type Sha = [u8; 32];
 
 /// What a path is, with what the builder counts of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 pub enum Content {
-    /// A regular file: SHA-256 of its bytes, in hex.
-    File(String),
+    /// A regular file: SHA-256 of its bytes.
+    File(Sha),
     /// A directory.
     Directory,
     /// A symbolic link: its text, never followed.
-    Link(Vec<u8>),
-    /// A FIFO, socket or device: its type only; never opened.
-    Special(String),
+    Link(Box<[u8]>),
+    /// A FIFO, socket or device; never opened.
+    Special(Special),
 }
 
-/// One path of the context.
+/// A kind of file that has no content of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Special {
+    /// A named pipe.
+    Fifo,
+    /// A Unix socket.
+    Socket,
+    /// A device with its number.
+    Device(u64),
+}
+
+/// What a path is, before its content is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Link,
+    /// Anything else.
+    Special(Special),
+}
+
+impl Content {
+    /// What it is the content of.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::File(_) => Kind::File,
+            Self::Directory => Kind::Directory,
+            Self::Link(_) => Kind::Link,
+            Self::Special(special) => Kind::Special(*special),
+        }
+    }
+}
+
+/// One path of a context.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// What it is.
     pub content: Content,
+    /// A digest of the extended attributes that the builder counts, if it has any.
+    pub xattrs: Option<Box<Sha>>,
+    /// What `lstat` said.
+    pub stat: Stat,
+}
+
+/// What `lstat` says of a path. Of these only `mode` is part of the key; the rest tells whether a path may have changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stat {
     /// Permission bits with setuid, setgid and sticky.
     pub mode: u32,
     /// Bytes; 0 for anything but files.
     pub size: u64,
-    /// Modification time in nanoseconds since 1970. Not part of the key: the builder compares files by it.
-    pub mtime_ns: i128,
+    /// Modification time in nanoseconds since 1970. The builder compares files by it.
+    pub mtime_ns: i64,
+    /// Time of the last change of content or attributes, in nanoseconds since 1970. Nobody can set it.
+    pub ctime_ns: i64,
+    /// The inode.
+    pub inode: u64,
 }
 
-/// Every path that the builder is sent, by its bytes relative to the context.
-pub type Tree = BTreeMap<Vec<u8>, Entry>;
+/// Every path that the builder is sent, by its bytes relative to the context, in their order. A sorted list takes half the
+/// memory of a map, and two of them can be walked side by side.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tree(Vec<(Box<[u8]>, Entry)>);
 
-/// A path of the context that could not be read.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot read {} of the build context", path.display())]
-pub struct TreeError {
-    /// The path.
-    pub path: PathBuf,
-    /// What the system said.
-    pub source: std::io::Error,
-}
+impl Tree {
+    /// A tree of entries in any order; no path twice.
+    #[must_use]
+    pub fn new(mut entries: Vec<(Box<[u8]>, Entry)>) -> Self {
+        entries.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        Self(entries)
+    }
 
-/// The ignore file, which only the paths of the context show to be malformed.
-fn malformed(context: &Path) -> impl Fn(BadPattern) -> TreeError {
-    move |bad| {
-        let message = format!("line {} of the ignore file: {}", bad.line, bad.message);
-        let source = std::io::Error::new(std::io::ErrorKind::InvalidInput, message);
-        TreeError { path: context.to_path_buf(), source }
+    /// How many paths there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The entry of a path.
+    #[must_use]
+    pub fn get(&self, path: &[u8]) -> Option<&Entry> {
+        let at = self.0.binary_search_by(|(known, _)| known.as_ref().cmp(path)).ok()?;
+        self.0.get(at).map(|(_, entry)| entry)
+    }
+
+    /// The part of the tree whose entries have a property.
+    #[must_use]
+    pub fn filtered(&self, keep: impl Fn(&Entry) -> bool) -> Self {
+        Self(self.0.iter().filter(|(_, entry)| keep(entry)).cloned().collect())
+    }
+
+    /// All paths with their entries, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &Entry)> {
+        self.0.iter().map(|(path, entry)| (path.as_ref(), entry))
+    }
+
+    /// The entries from the first whose path is not before `path`.
+    pub fn from(&self, path: &[u8]) -> impl Iterator<Item = (&[u8], &Entry)> {
+        let start = self.0.partition_point(|(known, _)| known.as_ref() < path);
+        self.0.iter().skip(start).map(|(path, entry)| (path.as_ref(), entry))
     }
 }
 
-/// Walks `context` and hashes every file that the rules leave in it. Memory grows with the number of paths only.
-///
-/// # Errors
-/// The first path that is part of the context and cannot be read.
-pub fn read(context: &Path, rules: &IgnoreRules) -> Result<Tree, TreeError> {
-    let mut found = Vec::new();
-    walk(context, &[], rules, &Matched::default(), &mut found)?;
-    found
-        .into_par_iter()
-        .map(|(relative, metadata)| {
-            let path = context.join(OsStr::from_bytes(&relative));
-            let entry = entry(&path, &metadata).map_err(|source| TreeError { path, source })?;
-            Ok((relative, entry))
-        })
-        .collect()
-}
+/// The trees of an image: its context under [`MAIN`], named contexts under their names.
+pub type Trees = BTreeMap<String, Tree>;
 
-/// Collects what is kept. Returns whether anything was, since an excluded directory is sent with its kept children.
-fn walk(
-    directory: &Path,
-    prefix: &[u8],
-    rules: &IgnoreRules,
-    parent: &Matched,
-    found: &mut Vec<(Vec<u8>, Metadata)>,
-) -> Result<bool, TreeError> {
-    let fail = |path: &Path, source| TreeError { path: path.to_path_buf(), source };
-    let mut any = false;
-    for child in std::fs::read_dir(directory).map_err(|source| fail(directory, source))? {
-        let child = child.map_err(|source| fail(directory, source))?;
-        let mut relative = prefix.to_vec();
-        relative.extend(child.file_name().into_vec());
-        let (verdict, matched) = rules.enter(parent, &relative).map_err(malformed(directory))?;
-        let excluded = verdict.excluded;
-        let kind = child.file_type().map_err(|source| fail(&child.path(), source))?;
-        if excluded && (!kind.is_dir() || rules.prunes(&relative)) {
-            continue;
-        }
-        let metadata = child.metadata().map_err(|source| fail(&child.path(), source))?;
-        let mut keep = !excluded;
-        if kind.is_dir() {
-            let mut below = relative.clone();
-            below.push(b'/');
-            keep |= match walk(&child.path(), &below, rules, &matched, found) {
-                // What cannot be read does not count where it is excluded anyway.
-                Err(error) if excluded && error.path == child.path() => false,
-                other => other?,
-            };
-        }
-        if keep {
-            found.push((relative, metadata));
-            any = true;
-        }
-    }
-    Ok(any)
-}
+/// The name of the main context among the trees of an image.
+pub const MAIN: &str = "";
 
-fn entry(path: &Path, metadata: &Metadata) -> std::io::Result<Entry> {
-    let kind = metadata.file_type();
-    let content = if kind.is_file() {
-        Content::File(hash_file(path)?)
-    } else if kind.is_dir() {
-        Content::Directory
-    } else if kind.is_symlink() {
-        Content::Link(std::fs::read_link(path)?.into_os_string().into_vec())
-    } else if kind.is_fifo() {
-        Content::Special("fifo".to_owned())
-    } else if kind.is_socket() {
-        Content::Special("socket".to_owned())
-    } else {
-        Content::Special(format!("device {}", metadata.rdev()))
-    };
-    let size = if kind.is_file() { metadata.len() } else { 0 };
-    let mtime_ns = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
-    Ok(Entry { content, mode: metadata.mode() & 0o7777, size, mtime_ns })
-}
-
-/// Hashes a file that was a regular one a moment ago; if it was swapped for a link or a FIFO since, this fails or
-/// returns at once instead of following or hanging.
-fn hash_file(path: &Path) -> std::io::Result<String> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let mut file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+/// The digest of a tree: path, type, mode, content and counted extended attributes of every entry; no times, no owners, as
+/// the builder counts. Every field is preceded by its length, so that no two trees read the same.
+#[must_use]
+pub fn digest(tree: &Tree) -> Sha {
     let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 128 * 1024];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hex(&hasher.finalize())),
-            read => hasher.update(&buffer[..read]),
+    // One update for each entry: many short ones cost more than the hashing.
+    let mut line = Vec::with_capacity(512);
+    for (path, entry) in tree.iter() {
+        line.clear();
+        field(&mut line, path);
+        field(&mut line, &entry.stat.mode.to_be_bytes());
+        match &entry.content {
+            Content::File(sha) => tagged(&mut line, b"file", sha),
+            Content::Directory => tagged(&mut line, b"directory", b""),
+            Content::Link(target) => tagged(&mut line, b"link", target),
+            Content::Special(Special::Fifo) => tagged(&mut line, b"fifo", b""),
+            Content::Special(Special::Socket) => tagged(&mut line, b"socket", b""),
+            Content::Special(Special::Device(number)) => {
+                tagged(&mut line, b"device", &number.to_be_bytes());
+            }
         }
+        field(&mut line, entry.xattrs.as_deref().map_or(&[][..], |sha| sha));
+        hasher.update(&line);
     }
+    hasher.finalize().into()
+}
+
+fn tagged(line: &mut Vec<u8>, kind: &[u8], content: &[u8]) {
+    field(line, kind);
+    field(line, content);
+}
+
+/// Appends a field with its length before it.
+pub(super) fn field(line: &mut Vec<u8>, bytes: &[u8]) {
+    line.extend_from_slice(&(bytes.len() as u64).to_be_bytes());
+    line.extend_from_slice(bytes);
+}
+
+/// Whether a tree holds a change that the builder's own comparison (type, size, modification time, mode) cannot see, or is
+/// known to miss: a directory's mode alone (moby/buildkit#7176), another type under the same name, extended attributes.
+/// Then a transfer into a cache that holds `sent` would bake stale bytes.
+#[must_use]
+pub fn hides_a_change(sent: &Tree, now: &Tree) -> bool {
+    now.iter().any(|(path, new)| {
+        sent.get(path).is_some_and(|old| match (&old.content, &new.content) {
+            _ if old.xattrs != new.xattrs => true,
+            (Content::Directory, Content::Directory) => old.stat.mode != new.stat.mode,
+            (Content::File(before), Content::File(after)) => {
+                let seen = |entry: &Entry| (entry.stat.size, entry.stat.mtime_ns, entry.stat.mode);
+                before != after && seen(old) == seen(new)
+            }
+            (before, after) => before != after,
+        })
+    })
 }
 
 /// Lower-case hexadecimal.

@@ -18,8 +18,11 @@ use crate::taskfile::model::{BuildCache, CargoTest, ClusterAction, Step};
 
 mod build;
 mod load;
+mod told;
+mod transfer;
 
-pub use build::{build_request, next_generation};
+pub use build::build_request;
+pub use transfer::next_generation;
 
 /// The real world of one run.
 pub struct Live<'a> {

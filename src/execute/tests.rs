@@ -108,7 +108,9 @@ fn world(lacking: &[&str]) -> Facts {
         built: Some(config()),
         changes: Vec::new(),
         unverifiable: Vec::new(),
-        by_name: Vec::new(),
+        last: None,
+        unknown_bases: Vec::new(),
+        notes: Vec::new(),
     };
     let host = HostImage {
         config: Some(config()),

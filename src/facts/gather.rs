@@ -1,15 +1,13 @@
 //! Fills the facts through the adapters, everything at once. Reads only.
 //! Depends on: taskfile::model, digest, adapters, facts.
 
-use std::collections::BTreeMap;
-
 use futures_util::future::join_all;
 
 use super::record::{Creating, State};
-use super::{ClusterState, Facts, HostImage, ImageFacts, InputFacts, Known};
+use super::{ClusterState, Facts, HostImage, ImageFacts, Known};
 use crate::adapters::cluster;
 use crate::adapters::docker::{Engine, IMAGE_LABEL, KEY_LABEL, NodeContainer};
-use crate::digest::{self, Inputs, Sources};
+use crate::digest::Surroundings;
 use crate::interrupt::Interrupt;
 use crate::names::{ImageId, Key};
 use crate::taskfile::model::{ImageSpec, Step, TaskFile};
@@ -25,19 +23,27 @@ pub struct World {
     pub state: State,
     /// The wish to stop.
     pub interrupt: Interrupt,
+    /// What decides builds besides the task file and the disk.
+    pub surroundings: Surroundings,
+    /// The builder that is set; empty for the engine's own.
+    pub builder: String,
+    /// Whether builds take base images from the engine, where they are there.
+    pub builds_in_engine: bool,
+    /// What of the memory is used.
+    pub memory: Memory,
 }
 
-/// The inputs of an image as they are now, with what they were made from.
-#[derive(Clone, Debug)]
-pub struct Current {
-    /// Named and digested.
-    pub inputs: Inputs,
-    /// The key of the inputs.
-    pub key: Key,
-    /// The bytes.
-    pub sources: Sources,
-    /// Bases that are not in Docker.
-    pub by_name: Vec<String>,
+/// How much of what tg remembers of files it uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// Uses the stat cache and what registries said, and renews them.
+    Renew,
+    /// Uses both and writes nothing: for commands that only ask.
+    ReadOnly,
+    /// Reads every file again, whatever the stat cache says, and renews it.
+    Verify,
+    /// Reads every file again and writes nothing.
+    VerifyReadOnly,
 }
 
 impl World {
@@ -76,18 +82,14 @@ impl World {
     }
 
     async fn image(&self, spec: &ImageSpec, builds: bool, nodes: &[String]) -> ImageFacts {
-        let inputs = async {
-            if builds {
-                match self.current(spec).await {
-                    Ok(current) => Known::Yes(self.compare(spec, current)),
-                    Err(error) => Known::Unknown(chain(&error)),
-                }
-            } else {
-                Known::Unknown("not looked at".to_owned())
-            }
-        };
+        let current = async { if builds { Some(self.current(spec).await) } else { None } };
         let asked = join_all(nodes.iter().map(|node| self.engine.node_image(node, &spec.tag)));
-        let (inputs, host, answers) = tokio::join!(inputs, self.host_image(spec), asked);
+        let (current, host, answers) = tokio::join!(current, self.host_image(spec), asked);
+        let inputs = match current {
+            Some(Ok(current)) => Known::Yes(self.compare(spec, current, &host)),
+            Some(Err(error)) => Known::Unknown(chain(&error)),
+            None => Known::Unknown("not looked at".to_owned()),
+        };
         let answers = answers.into_iter().map(|answer| match answer {
             Ok(found) => Known::Yes(found),
             Err(error) => Known::Unknown(chain(&error)),
@@ -107,53 +109,6 @@ impl World {
             })),
             Err(error) => Known::Unknown(chain(&error)),
         }
-    }
-
-    /// Reads the inputs of an image from disk and asks Docker for its bases.
-    ///
-    /// # Errors
-    /// What could not be read.
-    pub async fn current(&self, spec: &ImageSpec) -> Result<Current, digest::InputError> {
-        let owned = spec.clone();
-        let read = tokio::task::spawn_blocking(move || digest::read(&owned)).await;
-        let sources = match read {
-            Ok(sources) => sources?,
-            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-        };
-        let mut bases = BTreeMap::new();
-        let mut by_name = Vec::new();
-        for reference in sources.external.images.keys() {
-            let local = self.engine.image(reference).await.ok().flatten();
-            let identity = match local {
-                Some(image) => image.config.map_or(image.id, |config| config.to_string()),
-                None => {
-                    by_name.push(reference.clone());
-                    "by name".to_owned()
-                }
-            };
-            bases.insert(reference.clone(), identity);
-        }
-        let inputs = Inputs::new(spec, &sources, &bases);
-        let key = inputs.key();
-        Ok(Current { inputs, key, sources, by_name })
-    }
-
-    fn compare(&self, spec: &ImageSpec, current: Current) -> InputFacts {
-        let (built, before) = self.state.last_build(&spec.id, &current.key);
-        let mut changes = Vec::new();
-        if let Some(before) = before.filter(|before| *before != current.inputs) {
-            if before.tree != current.inputs.tree {
-                let (_, sent) = self.state.sent(&spec.id);
-                changes = sent
-                    .map(|sent| digest::changed_paths(&sent, &current.sources.tree))
-                    .filter(|paths| !paths.is_empty())
-                    .unwrap_or_else(|| vec!["files of the context".to_owned()]);
-            }
-            let parts = current.inputs.changed_parts(&before);
-            changes.extend(parts.into_iter().map(|part| format!("~ {part}")));
-        }
-        let unverifiable = current.sources.external.unverifiable.into_keys().collect();
-        InputFacts { key: current.key, built, changes, unverifiable, by_name: current.by_name }
     }
 
     async fn cluster(&self, containers: Result<Vec<NodeContainer>, String>) -> Known<ClusterState> {

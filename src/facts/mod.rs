@@ -1,12 +1,16 @@
 //! What is true now, as plain data: inputs, host images, node images, the cluster. Every field may be unknown, with why.
-//! Depends on: names. Filled by [`gather`] through the adapters; read by `plan`.
+//! Depends on: names, digest::change. Filled by [`gather`] through the adapters; read by `plan`.
 
 use std::collections::BTreeMap;
 
+use crate::digest::change::Change;
 use crate::names::{ConfigDigest, ImageId, Key};
 
 pub mod gather;
+pub mod inputs;
 pub mod record;
+
+use record::LastBuild;
 
 /// A fact, or why it could not be learned.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,12 +48,16 @@ pub struct InputFacts {
     pub key: Key,
     /// The image that tg's own build of this very key produced, if that is on record.
     pub built: Option<ConfigDigest>,
-    /// What differs from the inputs of the last recorded build: paths (`+ ~ -`) and names of parts.
-    pub changes: Vec<String>,
+    /// The last build on record, whatever its key.
+    pub last: Option<LastBuild>,
+    /// What differs from the inputs of the image that is there, as far as they are on record.
+    pub changes: Vec<Change>,
     /// Remote sources whose content cannot be known without building.
     pub unverifiable: Vec<String>,
-    /// Base images that are not in Docker and so are followed by name only.
-    pub by_name: Vec<String>,
+    /// Base images that only the builder can tell.
+    pub unknown_bases: Vec<String>,
+    /// What is to be said about base images.
+    pub notes: Vec<String>,
 }
 
 /// An image in Docker.

@@ -2,6 +2,8 @@
 //! schema or missing means "unknown". Written atomically, readable by the user alone.
 //! Depends on: std, serde, tempfile, names, digest (types).
 
+use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -9,9 +11,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
-use crate::digest::Inputs;
-use crate::digest::tree::{Entry, Tree, hex};
-use crate::names::{ConfigDigest, ImageId, Key};
+use crate::digest::tree::hex;
+use crate::names::ImageId;
+
+mod image;
+
+pub use image::{LastBuild, Sent};
 
 const SCHEMA: u32 = 1;
 
@@ -20,24 +25,6 @@ const SCHEMA: u32 = 1;
 pub struct State {
     base: PathBuf,
     project: String,
-}
-
-/// The last build of an image.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct BuildRecord {
-    schema: u32,
-    key: String,
-    config: String,
-    inputs: Inputs,
-}
-
-/// What the builder was last sent under an alias.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct SentRecord {
-    schema: u32,
-    generation: u64,
-    /// Absent while a transfer is under way: what the builder holds is unknown then.
-    tree: Option<Vec<(Vec<u8>, Entry)>>,
 }
 
 /// A process that creates a cluster.
@@ -68,6 +55,13 @@ pub struct ClusterRecord {
     pub containers: Vec<String>,
 }
 
+/// What registries said of base images.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct BaseRecord {
+    schema: u32,
+    digests: BTreeMap<String, String>,
+}
+
 impl State {
     /// The records below `base` for the project whose task file is at `task_file`.
     #[must_use]
@@ -77,21 +71,12 @@ impl State {
         Self { base, project: digest.chars().take(16).collect() }
     }
 
+    fn project(&self) -> PathBuf {
+        self.base.join("projects").join(&self.project)
+    }
+
     fn image(&self, id: &ImageId, file: &str) -> PathBuf {
-        self.base.join("projects").join(&self.project).join(id.to_string()).join(file)
-    }
-
-    /// The directory of one image's build files.
-    #[must_use]
-    pub fn build_directory(&self, id: &ImageId) -> PathBuf {
-        self.image(id, "build")
-    }
-
-    /// The symlink that stands for a context. Its base name is the builder's name for its transfer cache, so it carries
-    /// the project, the image and the generation.
-    #[must_use]
-    pub fn alias(&self, id: &ImageId, generation: u64) -> PathBuf {
-        self.image(id, &format!("{id}-{}-{generation}", self.project))
+        self.project().join(id.to_string()).join(file)
     }
 
     /// The kubeconfig of a cluster.
@@ -102,62 +87,6 @@ impl State {
 
     fn cluster_file(&self, cluster: &str) -> PathBuf {
         self.base.join("clusters").join(cluster).join("cluster.json")
-    }
-
-    /// The config digest that the build of `key` made, and the inputs of the last build whatever its key.
-    #[must_use]
-    pub fn last_build(&self, id: &ImageId, key: &Key) -> (Option<ConfigDigest>, Option<Inputs>) {
-        let record: Option<BuildRecord> = read(&self.image(id, "built.json"));
-        let Some(record) = record.filter(|record| record.schema == SCHEMA) else {
-            return (None, None);
-        };
-        let built = (record.key == key.as_str()).then(|| ConfigDigest::parse(&record.config));
-        (built.flatten(), Some(record.inputs))
-    }
-
-    /// Remembers what a build made.
-    ///
-    /// # Errors
-    /// What the system said when it could not be written.
-    pub fn record_build(
-        &self,
-        id: &ImageId,
-        key: &Key,
-        config: &ConfigDigest,
-        inputs: &Inputs,
-    ) -> std::io::Result<()> {
-        let (key, config) = (key.as_str().to_owned(), config.as_str().to_owned());
-        let record = BuildRecord { schema: SCHEMA, key, config, inputs: inputs.clone() };
-        write(&self.image(id, "built.json"), &serde_json::to_vec(&record)?)
-    }
-
-    /// The generation last used for an image's context, and what was sent under it when that is known.
-    #[must_use]
-    pub fn sent(&self, id: &ImageId) -> (u64, Option<Tree>) {
-        let record: Option<SentRecord> = read(&self.image(id, "sent.json"));
-        match record.filter(|record| record.schema == SCHEMA) {
-            Some(record) => (record.generation, record.tree.map(|t| t.into_iter().collect())),
-            None => {
-                // Nobody knows which generations were used: one from the clock has not been.
-                let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-                (now.as_secs(), None)
-            }
-        }
-    }
-
-    /// Remembers what was sent; `None` before a transfer, when that becomes unknown.
-    ///
-    /// # Errors
-    /// What the system said when it could not be written.
-    pub fn record_sent(
-        &self,
-        id: &ImageId,
-        generation: u64,
-        tree: Option<&Tree>,
-    ) -> std::io::Result<()> {
-        let tree = tree.map(|tree| tree.iter().map(|(p, e)| (p.clone(), e.clone())).collect());
-        let record = SentRecord { schema: SCHEMA, generation, tree };
-        write(&self.image(id, "sent.json"), &serde_json::to_vec(&record)?)
     }
 
     /// What is remembered of a cluster.
@@ -193,6 +122,24 @@ impl State {
     pub fn write_file(&self, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
         write(path, bytes)
     }
+
+    /// The digest that each base image was last found to have in its registry, by `reference platform`.
+    #[must_use]
+    pub fn bases(&self) -> BTreeMap<String, String> {
+        let record: Option<BaseRecord> = read(&self.project().join("bases.json"));
+        record.filter(|record| record.schema == SCHEMA).map(|r| r.digests).unwrap_or_default()
+    }
+
+    /// Remembers digests of base images beside those that are known.
+    ///
+    /// # Errors
+    /// What the system said when it could not be written.
+    pub fn record_bases(&self, found: &BTreeMap<String, String>) -> std::io::Result<()> {
+        let mut digests = self.bases();
+        digests.extend(found.iter().map(|(name, digest)| (name.clone(), digest.clone())));
+        let record = BaseRecord { schema: SCHEMA, digests };
+        write(&self.project().join("bases.json"), &serde_json::to_vec(&record)?)
+    }
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
@@ -201,11 +148,24 @@ fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
 
 /// A reader sees the old file or the new one, never half of one. Temporary files are private (0600) from the start.
 fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    replace(path, bytes, File::sync_all)
+}
+
+/// The same without waiting for the disk: a record that a crash of the machine empties is one that is missing.
+fn write_hint(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    replace(path, bytes, |_| Ok(()))
+}
+
+fn replace(
+    path: &Path,
+    bytes: &[u8],
+    settle: impl Fn(&File) -> std::io::Result<()>,
+) -> std::io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(directory)?;
     let mut file = tempfile::NamedTempFile::new_in(directory)?;
     file.write_all(bytes)?;
-    file.as_file().sync_all()?;
+    settle(file.as_file())?;
     file.persist(path)?;
     Ok(())
 }

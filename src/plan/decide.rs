@@ -2,7 +2,7 @@
 //! Depends on: names, facts (types), taskfile::model, plan::reason.
 
 use super::reason::Reason;
-use crate::facts::{ClusterState, Facts, HostImage, ImageFacts, Known};
+use crate::facts::{ClusterState, Facts, HostImage, ImageFacts, InputFacts, Known};
 use crate::names::{ConfigDigest, ImageId};
 use crate::taskfile::model::{BuildCache, ClusterAction, CreatePolicy, Step, TaskFile, When};
 
@@ -72,9 +72,12 @@ fn build(id: &ImageId, file: &TaskFile, image: &ImageFacts) -> Decision {
     if !inputs.unverifiable.is_empty() {
         return Decision::run(Reason::Unverifiable(inputs.unverifiable.clone()));
     }
+    if !inputs.unknown_bases.is_empty() {
+        return Decision::run(Reason::UnknownBases(inputs.unknown_bases.clone()));
+    }
     let host = match &image.host {
         Known::Yes(Some(host)) => host,
-        Known::Yes(None) => return Decision::run(missing(id, file)),
+        Known::Yes(None) => return Decision::run(gone(id, file, inputs)),
         Known::Unknown(why) => return Decision::run(Reason::FactsUnknown(why.clone())),
     };
     let Some(key) = &host.key else {
@@ -83,6 +86,12 @@ fn build(id: &ImageId, file: &TaskFile, image: &ImageFacts) -> Decision {
     if host.built_as.as_deref() != Some(id.to_string().as_str()) {
         let other = host.built_as.clone().unwrap_or_else(|| "an unnamed image".to_owned());
         return Decision::run(Reason::BuiltAs(other));
+    }
+    if key.schema() != inputs.key.schema() {
+        return Decision::run(Reason::OtherSchema { image: key.clone() });
+    }
+    if let (true, Some(built)) = (*key != inputs.key, &inputs.built) {
+        return Decision::run(Reason::Retagged { image: key.clone(), built: built.clone() });
     }
     if *key != inputs.key {
         return Decision::run(Reason::InputsChanged {
@@ -97,6 +106,15 @@ fn build(id: &ImageId, file: &TaskFile, image: &ImageFacts) -> Decision {
         }
         (Some(built), Some(_)) => Decision::run(Reason::Replaced { built: built.clone() }),
         _ => Decision::run(Reason::Unproven),
+    }
+}
+
+fn gone(id: &ImageId, file: &TaskFile, inputs: &InputFacts) -> Reason {
+    match (missing(id, file), &inputs.last) {
+        (Reason::ImageMissing(tag), Some(last)) => {
+            Reason::ImageGone { tag, built: last.config.clone() }
+        }
+        (reason, _) => reason,
     }
 }
 

@@ -1,9 +1,13 @@
 //! Why a step runs, is skipped or cannot run: every answer carries its evidence. Worded here and nowhere else.
-//! Depends on: names.
+//! Depends on: names, digest::change.
 
 use std::fmt;
 
+use crate::digest::change::Change;
 use crate::names::{ConfigDigest, ImageRef, Key};
+
+/// How many changes a line names; `tg why` shows them all.
+const NAMED: usize = 3;
 
 /// The reason of a decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,8 +20,17 @@ pub enum Reason {
     FactsUnknown(String),
     /// What an `ADD` of a remote source brings cannot be known.
     Unverifiable(Vec<String>),
+    /// What a base image is could not be found out, and the policy is to know.
+    UnknownBases(Vec<String>),
     /// The tag is not in Docker.
     ImageMissing(ImageRef),
+    /// The tag is not in Docker, but was.
+    ImageGone {
+        /// The tag.
+        tag: ImageRef,
+        /// What the last build made.
+        built: ConfigDigest,
+    },
     /// The image carries no key: something else built it.
     NotBuiltByTg,
     /// The image was built as another image of a task file.
@@ -29,7 +42,19 @@ pub enum Reason {
         /// The key of the inputs now.
         now: Key,
         /// What differs, as far as it is known.
-        changes: Vec<String>,
+        changes: Vec<Change>,
+    },
+    /// A tg that reckons keys in another way built the image.
+    OtherSchema {
+        /// The image's key.
+        image: Key,
+    },
+    /// The inputs are those of the last build, but the tag stands for an image with another key.
+    Retagged {
+        /// The image's key.
+        image: Key,
+        /// What the last build made.
+        built: ConfigDigest,
     },
     /// The label claims the key, but there is no record of which image that key made (labels are inherited by `FROM`).
     Unproven,
@@ -81,6 +106,15 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// The evidence of changed inputs, one by one.
+    #[must_use]
+    pub fn changes(&self) -> &[Change] {
+        match self {
+            Self::InputsChanged { changes, .. } => changes,
+            _ => &[],
+        }
+    }
+
     /// A stable name for machines.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -89,10 +123,14 @@ impl Reason {
             Self::Unconditional => "unconditional",
             Self::FactsUnknown(_) => "facts-unknown",
             Self::Unverifiable(_) => "unverifiable",
+            Self::UnknownBases(_) => "unknown-bases",
             Self::ImageMissing(_) => "image-missing",
+            Self::ImageGone { .. } => "image-gone",
             Self::NotBuiltByTg => "not-built-by-tg",
             Self::BuiltAs(_) => "built-as-other",
             Self::InputsChanged { .. } => "inputs-changed",
+            Self::OtherSchema { .. } => "other-schema",
+            Self::Retagged { .. } => "retagged",
             Self::Unproven => "unproven",
             Self::Replaced { .. } => "replaced",
             Self::UpToDate(_) => "up-to-date",
@@ -117,23 +155,40 @@ impl fmt::Display for Reason {
             Self::Unverifiable(sources) => {
                 write!(f, "content of {} is only known by building", sources.join(", "))
             }
+            Self::UnknownBases(why) => f.write_str(&why.join("; ")),
             Self::ImageMissing(tag) => write!(f, "{tag} is not in Docker"),
+            Self::ImageGone { tag, built } => {
+                write!(f, "{tag} is not in Docker: {} was removed since its build", built.short())
+            }
             Self::NotBuiltByTg => f.write_str("the image in Docker was not built by tg"),
             Self::BuiltAs(other) => write!(f, "the image in Docker was built as `{other}`"),
             Self::InputsChanged { image, now, changes } => {
                 if changes.is_empty() {
                     return write!(f, "inputs changed: key {} → {}", image.short(), now.short());
                 }
-                let more = changes.len().saturating_sub(3);
-                write!(f, "inputs changed: {}", changes[..changes.len() - more].join(", "))?;
+                let more = changes.len().saturating_sub(NAMED);
+                let named: Vec<String> =
+                    changes.iter().take(NAMED).map(Change::to_string).collect();
+                write!(f, "inputs changed: {}", named.join(", "))?;
                 if more > 0 { write!(f, " and {more} more") } else { Ok(()) }
             }
+            Self::OtherSchema { image } => {
+                write!(f, "another version of tg built the image: its key is {image}")
+            }
+            Self::Retagged { image, built } => write!(
+                f,
+                "the tag was moved by hand to an image of key {}; the build of these inputs made {}",
+                image.short(),
+                built.short()
+            ),
             Self::Unproven => f.write_str(
                 "the label has the right key, but no record says which image that key made",
             ),
-            Self::Replaced { built } => {
-                write!(f, "the tag was moved: the build of this key made {}", built.short())
-            }
+            Self::Replaced { built } => write!(
+                f,
+                "the tag was moved: this image has its key from a parent or a copy, the build of the key made {}",
+                built.short()
+            ),
             Self::UpToDate(key) => write!(f, "inputs unchanged, key {}", key.short()),
             Self::AfterBuild => f.write_str("after the build"),
             Self::AfterCluster => f.write_str("the nodes will be new"),

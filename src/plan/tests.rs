@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::{Decision, Reason, decide, expand, plan};
+use crate::digest::change::{Change, PathChange};
+use crate::facts::record::LastBuild;
 use crate::facts::{ClusterState, Facts, HostImage, ImageFacts, InputFacts, Known};
 use crate::names::{ConfigDigest, ImageId, ImageRef, Key};
 use crate::taskfile::model::{
@@ -28,7 +30,7 @@ fn id(name: &str) -> ImageId {
 }
 
 fn key(digit: char) -> Key {
-    Key::new(format!("tg1:{}", digit.to_string().repeat(64)))
+    Key::new(format!("tg2:{}", digit.to_string().repeat(64)))
 }
 
 fn config(digit: char) -> ConfigDigest {
@@ -49,7 +51,9 @@ fn sound(name: &str, digit: char) -> ImageFacts {
             built: Some(config(digit)),
             changes: Vec::new(),
             unverifiable: Vec::new(),
-            by_name: Vec::new(),
+            last: None,
+            unknown_bases: Vec::new(),
+            notes: Vec::new(),
         }),
         host: Known::Yes(Some(HostImage {
             config: Some(config(digit)),
@@ -113,6 +117,7 @@ impl World {
 
     fn edited(&mut self) {
         self.inputs().key = key('b');
+        self.inputs().built = None;
     }
 }
 
@@ -146,6 +151,17 @@ fn always(step: Step) -> Step {
         Step::Load { image, .. } => Step::Load { image, when: When::Always },
         other => other,
     }
+}
+
+/// A change of a path as it is shown: `+`, `-` or `~`, and the path.
+fn moved(text: &str) -> Change {
+    let (sign, path) = text.split_once(' ').unwrap();
+    let what = match sign {
+        "+" => PathChange::Added,
+        "-" => PathChange::Removed,
+        _ => PathChange::Modified { content: true, mode: None, link: None, attributes: false },
+    };
+    Change::Path { context: String::new(), path: path.as_bytes().to_vec(), what }
 }
 
 fn ensure() -> Step {
@@ -213,8 +229,21 @@ fn an_image_is_built_unless_its_very_build_is_there() {
         "run [unproven] the label has the right key, but no record says which image that key made";
     check(&app, |w| w.inputs().built = None, unproven);
     check(&app, |w| w.host().config = None, unproven);
-    let replaced = "run [replaced] the tag was moved: the build of this key made bbbbbbbbbbbb";
+    let replaced = "run [replaced] the tag was moved: this image has its key from a parent or a copy, \
+        the build of the key made bbbbbbbbbbbb";
     check(&app, |w| w.inputs().built = Some(config('b')), replaced);
+    let retagged = "run [retagged] the tag was moved by hand to an image of key bbbbbbbbbbbb; \
+        the build of these inputs made aaaaaaaaaaaa";
+    check(&app, |w| w.host().key = Some(key('b')), retagged);
+    let schema = "run [other-schema] another version of tg built the image: its key is tg0:aa";
+    check(&app, |w| w.host().key = Some(Key::new("tg0:aa")), schema);
+    let gone =
+        "run [image-gone] app:test is not in Docker: cccccccccccc was removed since its build";
+    let vanished = |world: &mut World| {
+        world.inputs().last = Some(LastBuild { key: key('a'), config: config('c') });
+        world.no_host_image();
+    };
+    check(&app, vanished, gone);
     // Where the nodes and the cluster are is nothing to a build.
     check(&app, |w| w.facts.cluster = absent(), same);
     check(&app, |w| w.node("n1", Known::Yes(None)), same);
@@ -228,7 +257,7 @@ fn changed_inputs_are_named() {
     let edited = |changes: &'static [&'static str]| {
         move |world: &mut World| {
             world.edited();
-            world.inputs().changes = changes.iter().map(ToString::to_string).collect();
+            world.inputs().changes = changes.iter().map(|text| moved(text)).collect();
         }
     };
     let three = "run [inputs-changed] inputs changed: ~ a, + b, - c";
@@ -237,7 +266,7 @@ fn changed_inputs_are_named() {
     check(&app, edited(&["~ a", "+ b", "- c", "~ d", "~ e"]), more);
     // A difference to the last build alone is no reason: the image may be of an older one.
     let same = "skip [up-to-date] inputs unchanged, key aaaaaaaaaaaa";
-    check(&app, |w| w.inputs().changes = vec!["~ a".to_owned()], same);
+    check(&app, |w| w.inputs().changes = vec![moved("~ a")], same);
 }
 
 #[test]
@@ -248,6 +277,8 @@ fn what_cannot_be_known_is_built() {
     check(&app, |w| w.image().host = unknown(), cannot_tell);
     let remote = "run [unverifiable] content of https://x/y is only known by building";
     check(&app, |w| w.inputs().unverifiable = vec!["https://x/y".to_owned()], remote);
+    let base = "run [unknown-bases] no answer";
+    check(&app, |w| w.inputs().unknown_bases = vec!["no answer".to_owned()], base);
     let unseen = "run [facts-unknown] cannot tell: nothing was looked at";
     check(&app, |w| w.facts.images.clear(), unseen);
 }
@@ -488,7 +519,7 @@ fn reasons_are_worded_for_people() {
     let changed = |changes: &[&str]| Reason::InputsChanged {
         image: key('a'),
         now: key('b'),
-        changes: changes.iter().map(ToString::to_string).collect(),
+        changes: changes.iter().map(|text| moved(text)).collect(),
     };
     let nodes = |nodes| Reason::NodesHave { image: config('a'), nodes };
     let differ = Reason::NodesDiffer {
@@ -505,7 +536,20 @@ fn reasons_are_worded_for_people() {
             Reason::Unverifiable(vec![text("git://x"), text("https://y")]),
             "content of git://x, https://y is only known by building",
         ),
-        (Reason::ImageMissing(app), "app:test is not in Docker"),
+        (Reason::UnknownBases(vec![text("a"), text("b")]), "a; b"),
+        (Reason::ImageMissing(app.clone()), "app:test is not in Docker"),
+        (
+            Reason::ImageGone { tag: app, built: config('b') },
+            "app:test is not in Docker: bbbbbbbbbbbb was removed since its build",
+        ),
+        (
+            Reason::OtherSchema { image: key('a') },
+            "another version of tg built the image: its key is tg2:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+        ),
+        (
+            Reason::Retagged { image: key('a'), built: config('b') },
+            "the tag was moved by hand to an image of key aaaaaaaaaaaa; the build of these inputs made bbbbbbbbbbbb",
+        ),
         (Reason::NotBuiltByTg, "the image in Docker was not built by tg"),
         (Reason::BuiltAs(text("x")), "the image in Docker was built as `x`"),
         (changed(&[]), "inputs changed: key aaaaaaaaaaaa → bbbbbbbbbbbb"),
@@ -517,7 +561,7 @@ fn reasons_are_worded_for_people() {
         ),
         (
             Reason::Replaced { built: config('b') },
-            "the tag was moved: the build of this key made bbbbbbbbbbbb",
+            "the tag was moved: this image has its key from a parent or a copy, the build of the key made bbbbbbbbbbbb",
         ),
         (Reason::UpToDate(key('a')), "inputs unchanged, key aaaaaaaaaaaa"),
         (Reason::AfterBuild, "after the build"),
@@ -539,5 +583,5 @@ fn reasons_are_worded_for_people() {
         assert_eq!(reason.to_string(), *expected, "{reason:?}");
         codes.insert(reason.code());
     }
-    assert_eq!(codes.len(), 19, "every reason has a row and a code of its own: {codes:?}");
+    assert_eq!(codes.len(), 23, "every reason has a row and a code of its own: {codes:?}");
 }

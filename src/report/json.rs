@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use super::event::{Event, EventKind, Outcome, StepName};
+use crate::digest::change::{Change, PathChange, Shown};
 
 /// The version of every JSON answer. Fields are only added within a version.
 pub const SCHEMA: u32 = 1;
@@ -41,6 +42,51 @@ pub fn event(event: &Event) -> String {
     value["schema"] = SCHEMA.into();
     value["elapsed"] = event.elapsed.as_secs_f64().into();
     value.to_string()
+}
+
+/// One difference between the inputs of two builds. Values that could be secrets are not known here.
+#[must_use]
+pub fn change(change: &Change) -> Value {
+    let mut value = match change {
+        Change::Path { context, path, what } => {
+            let mut value = json!({"kind": "path", "path": String::from_utf8_lossy(path)});
+            if !context.is_empty() {
+                value["context"] = context.as_str().into();
+            }
+            match what {
+                PathChange::Added => value["change"] = "added".into(),
+                PathChange::Removed => value["change"] = "removed".into(),
+                PathChange::Kind(old, new) => {
+                    value["change"] = "type".into();
+                    (value["before"], value["after"]) = ((*old).into(), (*new).into());
+                }
+                PathChange::Modified { content, mode, link, attributes } => {
+                    value["change"] = "modified".into();
+                    let mode = mode.map(|(old, new)| [format!("{old:04o}"), format!("{new:04o}")]);
+                    value["content"] = (*content || link.is_some()).into();
+                    value["mode"] = json!(mode);
+                    value["attributes"] = (*attributes).into();
+                }
+            }
+            value
+        }
+        Change::Part { name, before, after } => {
+            let shown = |value: &Option<Shown>| match value {
+                Some(Shown::Value(text)) => json!(text),
+                _ => Value::Null,
+            };
+            let what = match (before, after) {
+                (None, _) => "added",
+                (_, None) => "removed",
+                _ => "modified",
+            };
+            json!({"kind": "part", "name": name, "change": what, "before": shown(before), "after": shown(after)})
+        }
+        Change::Dockerfile(lines) => json!({"kind": "dockerfile", "lines": lines}),
+        Change::Files { context } => json!({"kind": "files", "context": context}),
+    };
+    value["text"] = change.to_string().into();
+    value
 }
 
 fn step(name: &StepName) -> Value {

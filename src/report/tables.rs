@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::Ui;
-use super::json::SCHEMA;
+use super::json::{SCHEMA, change};
 use crate::facts::{ClusterState, Facts, ImageFacts, Known};
 use crate::plan::{Decision, Plan};
 use crate::taskfile::model::{ImageSpec, TaskFile};
@@ -42,7 +42,7 @@ pub fn print_list(ui: Ui, file: &TaskFile) {
     }
 }
 
-fn verdict(decision: &Decision) -> &'static str {
+pub(super) fn verdict(decision: &Decision) -> &'static str {
     match decision {
         Decision::Run { .. } => "run",
         Decision::Skip(_) => "skip",
@@ -62,11 +62,11 @@ pub fn print_plan(ui: Ui, plan: &Plan, file: &TaskFile, commands: &[Vec<String>]
             .iter()
             .zip(commands)
             .map(|(planned, commands)| {
-                let reason = planned.decision.reason();
-                json!({
-                    "kind": planned.step.kind(), "object": object(&planned.step), "decision": verdict(&planned.decision),
-                    "code": reason.code(), "reason": reason.to_string(), "commands": commands,
-                })
+                let mut step = decision_json(&planned.decision);
+                step["kind"] = planned.step.kind().into();
+                step["object"] = object(&planned.step).into();
+                step["commands"] = json!(commands);
+                step
             })
             .collect();
         return ui
@@ -113,6 +113,9 @@ pub fn print_status(ui: Ui, file: &TaskFile, facts: &Facts, rows: &[StatusRow<'_
     for row in rows {
         ui.answer(&format!("{} ({})", row.spec.id, row.spec.tag));
         ui.answer(&format!("  inputs  {}", inputs_text(row.facts)));
+        for note in notes(row.facts) {
+            ui.answer(&format!("  note    {note}"));
+        }
         ui.answer(&format!("  docker  {}", host_text(row.facts)));
         for (node, found) in &row.facts.nodes {
             let text = match found {
@@ -141,15 +144,15 @@ fn cluster_text(facts: &Facts) -> String {
 
 fn inputs_text(facts: &ImageFacts) -> String {
     match &facts.inputs {
-        Known::Yes(inputs) if inputs.by_name.is_empty() => format!("key {}", inputs.key.short()),
-        Known::Yes(inputs) => {
-            format!(
-                "key {} (followed by name only: {})",
-                inputs.key.short(),
-                inputs.by_name.join(", ")
-            )
-        }
+        Known::Yes(inputs) => format!("key {}", inputs.key.short()),
         Known::Unknown(why) => format!("unknown: {why}"),
+    }
+}
+
+fn notes(facts: &ImageFacts) -> &[String] {
+    match &facts.inputs {
+        Known::Yes(inputs) => &inputs.notes,
+        Known::Unknown(_) => &[],
     }
 }
 
@@ -190,12 +193,17 @@ fn status_json(row: &StatusRow<'_>) -> Value {
         Known::Yes(None) => Value::Null,
         Known::Unknown(why) => json!({"unknown": why}),
     };
-    let decision = |decision: &Decision| {
-        let reason = decision.reason();
-        json!({"decision": verdict(decision), "code": reason.code(), "reason": reason.to_string()})
-    };
     json!({
         "name": row.spec.id.to_string(), "tag": row.spec.tag.familiar(), "key": key, "docker": host, "nodes": nodes,
-        "build": decision(&row.build), "load": decision(&row.load),
+        "notes": notes(row.facts), "build": decision_json(&row.build), "load": decision_json(&row.load),
+    })
+}
+
+/// A decision with its reason, and the evidence of changed inputs.
+pub(super) fn decision_json(decision: &Decision) -> Value {
+    let reason = decision.reason();
+    let changes: Vec<Value> = reason.changes().iter().map(change).collect();
+    json!({
+        "decision": verdict(decision), "code": reason.code(), "reason": reason.to_string(), "changes": changes,
     })
 }

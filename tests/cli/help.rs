@@ -35,6 +35,9 @@ fn the_help_shows_commands_and_options() {
       cluster          Create, delete or look at the cluster
       cache-status     Show inputs, host image and node images side by side, with what would be done and
                        why
+      why              Say why images would be built and loaded, with every difference; or what differs
+                       between two keys
+      ignore           Look into the ignore rules of a context
       clean            Remove the cluster and the images that tg made
       completions      Print a completion script
 
@@ -57,6 +60,11 @@ fn the_help_shows_commands_and_options() {
               Build and load even where nothing differs
               
               [env: TG_FORCE=]
+
+          --verify
+              Read every file again instead of trusting the times of those that were read before
+              
+              [env: TG_VERIFY=]
 
           --cluster <NAME>
               The Kind cluster, instead of the one that the task file names

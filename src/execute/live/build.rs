@@ -1,42 +1,48 @@
 //! Building so that the built bytes are the hashed bytes: an aliased context with generations, a private tag, a second look.
 //! Depends on: facts, adapters, digest, report::event, error.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use super::Live;
+use super::told::Told;
+use super::transfer::Transfer;
+use super::{Live, next_generation};
 use crate::adapters::buildx::{BuildRequest, Progress, ProgressReader, config_digest};
 use crate::adapters::process::{self, Command, ProcessError, Stream};
-use crate::digest;
+use crate::digest::change::{between_manifests, touched};
+use crate::digest::tree::MAIN;
 use crate::error::{Failure, Kind};
 use crate::execute::interrupted;
-use crate::facts::gather::{Current, World, chain};
-use crate::names::{ConfigDigest, ImageId, Key};
+use crate::facts::gather::{World, chain};
+use crate::facts::inputs::Current;
+use crate::names::{ConfigDigest, ImageId};
 use crate::report::event::StepName;
-use crate::taskfile::model::{BasePolicy, BuildCache, ImageSpec, VolatileArg};
+use crate::taskfile::model::{BuildCache, ContextSource, ImageSpec, SecretSource, VolatileArg};
 
 /// How often a build is begun when files change under it.
 const ATTEMPTS: usize = 3;
-/// How many of the last lines of a failed build are shown.
-const LAST_LINES: usize = 50;
 
 /// The request for one build, as a dry run shows it and a real run makes it. Volatile arguments are added by the latter.
 #[must_use]
 pub fn build_request(
     world: &World,
     spec: &ImageSpec,
-    key: &Key,
+    current: &Current,
     generation: u64,
     run: &str,
     cache: BuildCache,
 ) -> BuildRequest {
-    // The builder also names its transfer cache for Dockerfiles after the directory, so the run is in its name.
-    let directory = world.state.build_directory(&spec.id).join(format!("{}-{run}", spec.id));
+    let Current { key, sources, .. } = current;
+    // The builder names its copy of a Dockerfile after the directory and compares it by size and time, too; so the
+    // directory is named after what is in it.
+    let directory = world.state.build_directory(&spec.id);
+    let digest = sources.build_files_digest();
+    let own = directory.join(format!("{}-{}", spec.id, &digest[..12]));
     BuildRequest {
-        context: world.state.alias(&spec.id, generation),
-        dockerfile: directory.join("Dockerfile"),
-        metadata: directory.join("metadata.json"),
+        context: world.state.alias(&spec.id, MAIN, generation),
+        dockerfile: own.join("Dockerfile"),
+        metadata: directory.join(format!("{run}.json")),
         tag: format!("tg-build/{}:{}-{run}", spec.id.to_string().to_lowercase(), key.short()),
         key: key.clone(),
         image: spec.id.to_string(),
@@ -49,10 +55,40 @@ pub fn build_request(
         add_hosts: spec.add_hosts.clone(),
         secrets: spec.secrets.clone(),
         ssh: spec.ssh.clone(),
-        contexts: spec.contexts.iter().map(|(name, at)| (name.clone(), at.to_string())).collect(),
-        pull: spec.base != BasePolicy::Locked,
+        contexts: contexts(world, spec, current, generation),
+        // Only where nobody could say what a base is: otherwise it is told in `contexts`, or in Docker.
+        pull: !current.unknown_bases.is_empty(),
         no_cache: cache == BuildCache::Bypass,
     }
+}
+
+/// The sources of named contexts: aliases for local ones, and for a base image that a registry told the digest of just
+/// that digest, so that what is built on is what is in the key.
+fn contexts(
+    world: &World,
+    spec: &ImageSpec,
+    current: &Current,
+    generation: u64,
+) -> BTreeMap<String, String> {
+    let pinned = |reference: &str| {
+        let digest = current.pins.get(reference)?;
+        Some(format!("docker-image://{reference}@{digest}"))
+    };
+    let named = spec.contexts.iter().map(|(name, source)| {
+        let text = match source {
+            ContextSource::Local(_) => {
+                world.state.alias(&spec.id, name, generation).display().to_string()
+            }
+            ContextSource::Image(reference) => {
+                pinned(reference).unwrap_or_else(|| source.to_string())
+            }
+            other => other.to_string(),
+        };
+        (name.clone(), text)
+    });
+    let bases = current.sources.external.images.keys();
+    let bases = bases.filter_map(|reference| Some((reference.clone(), pinned(reference)?)));
+    bases.chain(named).collect()
 }
 
 impl Live<'_> {
@@ -65,40 +101,28 @@ impl Live<'_> {
         let Some(spec) = self.world.file.images.get(image) else {
             return Err(Failure::said(Kind::TaskFile, format!("unknown image `{image}`")));
         };
+        self.check_secrets(spec)?;
         let volatile = self.volatile_args(spec).await?;
         let mut current = self.look(spec).await?;
         let mut moved = Vec::new();
         for _ in 0..ATTEMPTS {
-            for base in &current.by_name {
-                self.note(
-                    name,
-                    format!("base {base} is not in Docker: followed by name only"),
-                    true,
-                );
+            for note in &current.notes {
+                self.note(name, note, false);
             }
-            let generation = self.generation(spec, &current);
+            let generation = next_generation(self.world, spec, &current).await;
             let mut request =
-                build_request(self.world, spec, &current.key, generation, &self.run, cache);
+                build_request(self.world, spec, &current, generation, &self.run, cache);
             request.args.extend(volatile.clone());
             let built = self.build_once(name, spec, &current, generation, &request).await;
-            let after = self.look(spec).await;
-            let settled = self.settle(spec, &request, &current, built, after).await?;
-            match settled {
+            match self.settle(spec, &request, &current, built).await? {
                 Settled::Done(config, summary) => {
                     return Ok(format!("{} is {} ({summary})", spec.tag, config.short()));
                 }
-                Settled::Moved(now) => {
-                    moved = digest::changed_paths(&current.sources.tree, &now.sources.tree);
-                    moved.extend(now.inputs.changed_parts(&current.inputs));
-                    self.note(
-                        name,
-                        format!(
-                            "changed while it was built: {}; building again",
-                            shortened(&moved)
-                        ),
-                        false,
-                    );
-                    current = *now;
+                Settled::Moved(now, what) => {
+                    let what_short = shortened(&what);
+                    let text = format!("changed while it was built: {what_short}; building again");
+                    self.note(name, text, false);
+                    (current, moved) = (*now, what);
                 }
             }
         }
@@ -116,12 +140,6 @@ impl Live<'_> {
         })
     }
 
-    /// The generation to send under: a new one when the builder could not see what changed, or when what it holds is
-    /// unknown.
-    fn generation(&self, spec: &ImageSpec, current: &Current) -> u64 {
-        next_generation(self.world, spec, current)
-    }
-
     async fn build_once(
         &self,
         name: &StepName,
@@ -129,17 +147,9 @@ impl Live<'_> {
         current: &Current,
         generation: u64,
         request: &BuildRequest,
-    ) -> Result<(ConfigDigest, String), Failure> {
-        let internal = |error: std::io::Error| Failure::new(Kind::Internal, error);
-        let state = &self.world.state;
-        state.record_sent(&spec.id, generation, None).map_err(internal)?;
-        link(&spec.context, &request.context).map_err(internal)?;
-        state.write_file(&request.dockerfile, &current.sources.dockerfile).map_err(internal)?;
-        if let Some(ignore) = &current.sources.ignore {
-            let mut path = request.dockerfile.clone().into_os_string();
-            path.push(".dockerignore");
-            state.write_file(Path::new(&path), ignore).map_err(internal)?;
-        }
+    ) -> Result<Attempt, Failure> {
+        self.write_build_files(request, current)?;
+        let transfer = self.begin_transfer(spec, current, generation).await?;
         let mut told = Told::default();
         let mut reader = ProgressReader::default();
         let status = process::stream(&request.command(), &self.world.interrupt, |from, bytes| {
@@ -152,48 +162,96 @@ impl Live<'_> {
         })
         .await;
         let metadata = std::fs::read_to_string(&request.metadata).unwrap_or_default();
+        let _ = std::fs::remove_file(&request.metadata);
         let status = status.map_err(|error| self.builder_error(error))?;
-        if !status.success() {
-            return Err(told.failure(spec));
-        }
-        state.record_sent(&spec.id, generation, Some(&current.sources.tree)).map_err(internal)?;
-        let config = config_digest(&metadata).ok_or_else(|| {
-            Failure::said(Kind::Build, "the builder did not say which image it made")
-                .hint("docker buildx version: 0.10 or newer is needed")
-        })?;
-        Ok((config, format!("{} of {} steps cached", told.cached, told.steps)))
+        let arrived = (status.success() || told.all_arrived()).then_some(told.arrived);
+        let result = match (status.success(), config_digest(&metadata)) {
+            (false, _) => Err(told.failure(spec)),
+            (true, Some(config)) => {
+                Ok((config, format!("{} of {} steps cached", told.cached, told.steps)))
+            }
+            (true, None) => {
+                let failure =
+                    Failure::said(Kind::Build, "the builder did not say which image it made");
+                Err(failure.hint("docker buildx version: 0.10 or newer is needed"))
+            }
+        };
+        Ok(Attempt { result, transfer, arrived })
     }
 
-    /// Gives an image whose inputs did not move its public tag; drops the private one in any case.
+    /// Writes the copies of the Dockerfile and the ignore file that were hashed, and drops those of other times.
+    fn write_build_files(&self, request: &BuildRequest, current: &Current) -> Result<(), Failure> {
+        let internal = |error: std::io::Error| Failure::new(Kind::Internal, error);
+        let state = &self.world.state;
+        state.write_file(&request.dockerfile, &current.sources.dockerfile).map_err(internal)?;
+        if let Some(ignore) = &current.sources.ignore {
+            let mut path = request.dockerfile.clone().into_os_string();
+            path.push(".dockerignore");
+            state.write_file(Path::new(&path), ignore).map_err(internal)?;
+        }
+        if let Some(own) = request.dockerfile.parent() {
+            drop_old(own);
+        }
+        Ok(())
+    }
+
+    /// Looks at the inputs again and gives an image whose inputs nobody touched its public tag; drops the private one in any
+    /// case.
     async fn settle(
         &self,
         spec: &ImageSpec,
         request: &BuildRequest,
         current: &Current,
-        built: Result<(ConfigDigest, String), Failure>,
-        after: Result<Current, Failure>,
+        built: Result<Attempt, Failure>,
     ) -> Result<Settled, Failure> {
-        let engine = &self.world.engine;
-        let outcome = match (built, after) {
-            (Err(failure), _) | (Ok(_), Err(failure)) => Err(failure),
-            (Ok(_), Ok(after)) if after.key != current.key => Ok(Settled::Moved(Box::new(after))),
-            (Ok((config, summary)), Ok(_)) => engine
-                .tag(&request.tag, &spec.tag)
-                .await
-                .map(|()| Settled::Done(config, summary))
-                .map_err(|error| Failure::new(Kind::Docker, error)),
-        };
+        let outcome = self.settled(spec, request, current, built).await;
         // Left over, it would only be one more name of the same image: no reason to fail.
-        let _ = engine.untag(&request.tag).await;
-        if let Some(directory) = request.dockerfile.parent() {
-            let _ = std::fs::remove_dir_all(directory);
-        }
+        let _ = self.world.engine.untag(&request.tag).await;
         if let Ok(Settled::Done(config, _)) = &outcome {
-            let recorded =
-                self.world.state.record_build(&spec.id, &current.key, config, &current.inputs);
+            let recorded = self.world.state.record_build(&spec.id, config, &current.manifest());
             recorded.map_err(|error| Failure::new(Kind::Internal, error))?;
         }
         outcome
+    }
+
+    async fn settled(
+        &self,
+        spec: &ImageSpec,
+        request: &BuildRequest,
+        current: &Current,
+        built: Result<Attempt, Failure>,
+    ) -> Result<Settled, Failure> {
+        let Attempt { result, transfer, arrived } = built?;
+        let after = self.look(spec).await;
+        let moved = after.as_ref().ok().map(|after| moved_between(current, after));
+        // What a build that fails later on was sent is there all the same; but while files moved, nobody knows what was sent.
+        if let (Some(arrived), Some([])) = (arrived, moved.as_deref()) {
+            self.end_transfer(spec, transfer, current, arrived).await?;
+        }
+        let (config, summary) = result?;
+        let (after, moved) = (after?, moved.unwrap_or_default());
+        if !moved.is_empty() {
+            return Ok(Settled::Moved(Box::new(after), moved));
+        }
+        let tagged = self.world.engine.tag(&request.tag, &spec.tag).await;
+        tagged.map_err(|error| Failure::new(Kind::Docker, error))?;
+        Ok(Settled::Done(config, summary))
+    }
+
+    /// The builder takes a variable that is not set for an empty secret, without a word.
+    fn check_secrets(&self, spec: &ImageSpec) -> Result<(), Failure> {
+        for (id, source) in &spec.secrets {
+            if let SecretSource::Env(variable) = source
+                && !self.world.surroundings.variables.contains_key(variable)
+            {
+                let message =
+                    format!("secret `{id}` of `{}` is in {variable}, which is not set", spec.id);
+                return Err(
+                    Failure::said(Kind::Build, message).hint(format!("export {variable}=…"))
+                );
+            }
+        }
+        Ok(())
     }
 
     async fn volatile_args(&self, spec: &ImageSpec) -> Result<BTreeMap<String, String>, Failure> {
@@ -242,19 +300,40 @@ impl Live<'_> {
     }
 }
 
-/// See [`Live::generation`]; a dry run asks the same.
-#[must_use]
-pub fn next_generation(world: &World, spec: &ImageSpec, current: &Current) -> u64 {
-    let (last, sent) = world.state.sent(&spec.id);
-    match sent {
-        Some(sent) if !digest::hides_a_change(&sent, &current.sources.tree) => last,
-        _ => last + 1,
+/// Removes what is beside a directory and was not used for an hour, which no build of another process still needs.
+fn drop_old(own: &Path) {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let siblings = own.parent().and_then(|directory| std::fs::read_dir(directory).ok());
+    for sibling in siblings.into_iter().flatten().flatten().filter(|s| s.path() != own) {
+        let age = sibling.metadata().ok().and_then(|m| m.modified().ok()?.elapsed().ok());
+        if age.is_some_and(|age| age > HOUR) {
+            // Left over, it would only take a little space.
+            let _ = std::fs::remove_dir_all(sibling.path());
+        }
     }
+}
+
+/// How a call of the builder ended.
+struct Attempt {
+    result: Result<(ConfigDigest, String), Failure>,
+    transfer: Transfer,
+    /// How many copies of contexts the builder made, if all of them arrived.
+    arrived: Option<usize>,
 }
 
 enum Settled {
     Done(ConfigDigest, String),
-    Moved(Box<Current>),
+    /// The inputs as they are now, and what of them moved.
+    Moved(Box<Current>, Vec<String>),
+}
+
+/// What moved between two looks. A file that has its old content again was another one in between, as far as anyone knows.
+fn moved_between(before: &Current, after: &Current) -> Vec<String> {
+    if before.key != after.key {
+        let changes = between_manifests(&before.manifest(), &after.manifest());
+        return changes.iter().map(ToString::to_string).collect();
+    }
+    touched(&before.sources.trees, &after.sources.trees)
 }
 
 /// The first names of a list that may be long.
@@ -263,69 +342,4 @@ fn shortened(names: &[String]) -> String {
     let more = names.len().saturating_sub(SHOWN);
     let shown = names[..names.len() - more].join(", ");
     if more > 0 { format!("{shown} and {more} more") } else { shown }
-}
-
-/// Points the alias at the context.
-fn link(context: &Path, alias: &Path) -> std::io::Result<()> {
-    let context = context.canonicalize()?;
-    if std::fs::read_link(alias).is_ok_and(|target| target == context) {
-        return Ok(());
-    }
-    let directory = alias.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(directory)?;
-    match std::fs::remove_file(alias) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    std::os::unix::fs::symlink(context, alias)
-}
-
-/// What a build told, as far as its end needs it.
-#[derive(Default)]
-struct Told {
-    steps: usize,
-    cached: usize,
-    last: VecDeque<String>,
-    errors: Vec<String>,
-}
-
-impl Told {
-    fn take(&mut self, progress: Progress) {
-        match progress {
-            Progress::Started(_) => {}
-            Progress::Finished { name, cached }
-                if name.starts_with('[') && !name.starts_with("[internal]") =>
-            {
-                self.steps += 1;
-                self.cached += usize::from(cached);
-            }
-            Progress::Finished { .. } => {}
-            Progress::Log(line) => {
-                self.last.push_back(line);
-                if self.last.len() > LAST_LINES {
-                    self.last.pop_front();
-                }
-            }
-            Progress::Error(text) => self.errors.push(text),
-        }
-    }
-
-    fn failure(self, spec: &ImageSpec) -> Failure {
-        let lines: Vec<String> = self.last.into_iter().chain(self.errors).collect();
-        let message = format!(
-            "building `{}` from {} failed:\n{}",
-            spec.id,
-            spec.dockerfile.display(),
-            lines.join("\n")
-        );
-        let failure = Failure::said(Kind::Build, message);
-        // What Docker's client says where the plug-in is missing: unknown command, unknown flag, not a docker command.
-        let missing = ["unknown command", "unknown flag", "is not a docker command"];
-        if lines.iter().any(|line| missing.iter().any(|words| line.contains(words))) {
-            return Failure { kind: Kind::Docker, ..failure }.hint(
-                "install Docker's buildx plug-in; docker buildx version tells whether it is there",
-            );
-        }
-        failure
-    }
 }

@@ -1,0 +1,172 @@
+//! What is remembered of one image: its last build, what it and earlier ones were made from, what the builder was sent, and
+//! the stat cache.
+//! Depends on: std, serde, digest (types), names.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+use sha2::Digest as _;
+
+use super::{SCHEMA, State, read, write_hint};
+use crate::digest::manifest::{Manifest, decode, encode};
+use crate::digest::stat_cache::StatCache;
+use crate::digest::tree::{MAIN, Trees, hex};
+use crate::names::{ConfigDigest, ImageId, Key};
+
+/// How many manifests are kept of an image: enough to compare what a day of branches was made from.
+const MANIFESTS: usize = 8;
+const MANIFEST: &str = "manifest 1";
+const SENT: &str = "sent 1";
+const STAT_CACHE: &str = "stat-cache 1";
+
+/// The last build of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastBuild {
+    /// The key that was built.
+    pub key: Key,
+    /// The image that it made.
+    pub config: ConfigDigest,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct BuildRecord {
+    schema: u32,
+    key: String,
+    config: String,
+}
+
+/// What the builder was last sent under an alias.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sent {
+    /// The number in the alias.
+    pub generation: u64,
+    /// The builder that it was sent to.
+    pub builder: String,
+    /// Absent while a transfer is under way: what the builder holds is unknown then.
+    pub trees: Option<Trees>,
+    /// The builder's names for its copies of the contexts, where they could be told from others.
+    pub copies: Vec<String>,
+    /// The same of earlier generations, which are to be removed.
+    pub obsolete: Vec<String>,
+}
+
+impl State {
+    /// The directory of one image's build files.
+    #[must_use]
+    pub fn build_directory(&self, id: &ImageId) -> PathBuf {
+        self.image(id, "build")
+    }
+
+    /// The symlink that stands for a context. Its base name is the builder's name for its transfer cache, so it carries
+    /// the project, the image, the context where it is not the main one, and the generation.
+    #[must_use]
+    pub fn alias(&self, id: &ImageId, context: &str, generation: u64) -> PathBuf {
+        let context = match context {
+            MAIN => String::new(),
+            // Names of contexts may hold slashes.
+            name => format!("-{}", &hex(&sha2::Sha256::digest(name))[..12]),
+        };
+        self.image(id, &format!("{id}{context}-{}-{generation}", self.project))
+    }
+
+    /// The last build of an image.
+    #[must_use]
+    pub fn last_build(&self, id: &ImageId) -> Option<LastBuild> {
+        let record: BuildRecord = read(&self.image(id, "built.json"))?;
+        let config = ConfigDigest::parse(&record.config)?;
+        (record.schema == SCHEMA).then(|| LastBuild { key: Key::new(record.key), config })
+    }
+
+    /// Remembers what a build made, and from what.
+    ///
+    /// # Errors
+    /// What the system said when it could not be written.
+    pub fn record_build(
+        &self,
+        id: &ImageId,
+        config: &ConfigDigest,
+        manifest: &Manifest,
+    ) -> std::io::Result<()> {
+        let path = self.manifest_path(id, &manifest.key);
+        write_hint(&path, &bytes_of(MANIFEST, manifest)?)?;
+        self.prune_manifests(id);
+        let (key, config) = (manifest.key.clone(), config.as_str().to_owned());
+        let record = BuildRecord { schema: SCHEMA, key, config };
+        write_hint(&self.image(id, "built.json"), &serde_json::to_vec(&record)?)
+    }
+
+    fn manifest_path(&self, id: &ImageId, key: &str) -> PathBuf {
+        self.image(id, "manifests").join(key.replace(':', "-"))
+    }
+
+    /// What the image of a key was made from, if that is still on record.
+    #[must_use]
+    pub fn manifest(&self, id: &ImageId, key: &Key) -> Option<Manifest> {
+        let found: Manifest = read_bytes(MANIFEST, &self.manifest_path(id, key.as_str()))?;
+        (found.key == key.as_str()).then_some(found)
+    }
+
+    /// The keys whose manifests are on record, the youngest first.
+    #[must_use]
+    pub fn manifests(&self, id: &ImageId) -> Vec<Key> {
+        let named = |path: &Path| path.file_name()?.to_str()?.split_once('-').map(key_of);
+        self.manifest_files(id).iter().filter_map(|path| named(path)).collect()
+    }
+
+    fn manifest_files(&self, id: &ImageId) -> Vec<PathBuf> {
+        let files = std::fs::read_dir(self.image(id, "manifests")).into_iter().flatten().flatten();
+        let mut files: Vec<(SystemTime, PathBuf)> = files
+            .filter_map(|file| Some((file.metadata().ok()?.modified().ok()?, file.path())))
+            .collect();
+        files.sort();
+        files.into_iter().rev().map(|(_, path)| path).collect()
+    }
+
+    fn prune_manifests(&self, id: &ImageId) {
+        for old in self.manifest_files(id).into_iter().skip(MANIFESTS) {
+            // One that stays is only in the way of nobody.
+            let _ = std::fs::remove_file(old);
+        }
+    }
+
+    /// The generation last used for an image's contexts, and what was sent under it when that is known.
+    #[must_use]
+    pub fn sent(&self, id: &ImageId) -> Sent {
+        read_bytes(SENT, &self.image(id, "sent")).unwrap_or_default()
+    }
+
+    /// Remembers what was sent.
+    ///
+    /// # Errors
+    /// What the system said when it could not be written.
+    pub fn record_sent(&self, id: &ImageId, sent: &Sent) -> std::io::Result<()> {
+        write_hint(&self.image(id, "sent"), &bytes_of(SENT, sent)?)
+    }
+
+    /// What was read of an image's contexts, and when.
+    #[must_use]
+    pub fn stat_cache(&self, id: &ImageId) -> Option<StatCache> {
+        read_bytes(STAT_CACHE, &self.image(id, "stat-cache"))
+    }
+
+    /// Remembers what was read.
+    ///
+    /// # Errors
+    /// What the system said when it could not be written.
+    pub fn record_stat_cache(&self, id: &ImageId, cache: &StatCache) -> std::io::Result<()> {
+        write_hint(&self.image(id, "stat-cache"), &bytes_of(STAT_CACHE, cache)?)
+    }
+}
+
+fn key_of((schema, hex): (&str, &str)) -> Key {
+    Key::new(format!("{schema}:{hex}"))
+}
+
+fn bytes_of(kind: &str, value: &impl Serialize) -> std::io::Result<Vec<u8>> {
+    encode(kind, value).map_err(std::io::Error::other)
+}
+
+fn read_bytes<T: serde::de::DeserializeOwned>(kind: &str, path: &Path) -> Option<T> {
+    decode(kind, &std::fs::read(path).ok()?)
+}
