@@ -1,5 +1,5 @@
 //! The content key of an image's inputs, and what changed between two of them. Knows no Docker.
-//! Depends on: std, sha2, rayon, rustix, postcard, parse-dockerfile, names, taskfile::model.
+//! Depends on: std, sha2, rayon, rustix, postcard, names, taskfile::model.
 
 pub mod change;
 pub mod contents;
