@@ -11,8 +11,9 @@ use std::process::Command;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use tg::digest::contents;
 use tg::digest::ignore::IgnoreRules;
-use tg::digest::tree::{self, Content, Entry};
+use tg::digest::tree::{Content, Entry};
 
 /// Paths below the context; those that end in a slash are directories.
 type Paths = BTreeSet<String>;
@@ -43,12 +44,12 @@ type Arrived = BTreeMap<Vec<u8>, bool>;
 fn expected(context: &Path, ignore: &[u8]) -> Result<Arrived, String> {
     let rules =
         IgnoreRules::parse(ignore).map_err(|bad| format!("{}: {}", bad.line, bad.message))?;
-    let tree = tree::read(context, &rules).map_err(|error| format!("{error:?}"))?;
+    let read = contents::read(context, &rules, None).map_err(|error| format!("{error:?}"))?;
     let empty = |path: &[u8], entry: &Entry| {
         matches!(entry.content, Content::File(_))
-            && (entry.size == 0 || rules.refuses_to_open(path))
+            && (entry.stat.size == 0 || rules.refuses_to_open(path))
     };
-    Ok(tree.into_iter().map(|(path, entry)| (path.clone(), empty(&path, &entry))).collect())
+    Ok(read.tree.iter().map(|(path, entry)| (path.to_vec(), empty(path, entry))).collect())
 }
 
 /// What the builder copies, or why it refuses the ignore file.
