@@ -14,6 +14,10 @@ use rayon::prelude::*;
 use super::ignore::{BadPattern, IgnoreRules, Matched};
 use super::tree::{Kind, Special, Stat};
 
+/// How many directories are listed before their lists are joined: enough to keep all threads busy, few enough to hold no
+/// second copy of a large tree.
+const BATCH: usize = 256;
+
 /// Why a context could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum TreeError {
@@ -64,14 +68,17 @@ pub(super) fn walk(root: &Path, rules: &IgnoreRules) -> Result<Vec<Found>, TreeE
     let top = Pending { path: Vec::new(), matched: Matched::default(), excluded: false };
     let mut level = vec![top];
     while !level.is_empty() {
-        let listed: Result<Vec<Listed>, TreeError> =
-            level.par_iter().map(|directory| list(root, directory, rules)).collect();
-        level = Vec::new();
-        for mut listed in listed? {
-            kept.append(&mut listed.kept);
-            held.extend(listed.held.into_iter().map(|found| (found.path.clone(), found)));
-            level.append(&mut listed.deeper);
+        let mut deeper = Vec::new();
+        for batch in level.chunks(BATCH) {
+            let listed: Result<Vec<Listed>, TreeError> =
+                batch.par_iter().map(|directory| list(root, directory, rules)).collect();
+            for mut listed in listed? {
+                kept.append(&mut listed.kept);
+                held.extend(listed.held.into_iter().map(|found| (found.path.clone(), found)));
+                deeper.append(&mut listed.deeper);
+            }
         }
+        level = deeper;
     }
     if !held.is_empty() {
         bring_parents(&mut kept, held);
