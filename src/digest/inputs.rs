@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::sources::{Sources, Surroundings};
-use super::tree::{self, MAIN, field, hex};
+use super::tree::{self, field, hex};
 use super::{DOCKERFILE, FILES};
 use crate::names::Key;
 use crate::taskfile::model::{ContextSource, ImageSpec, SecretSource};
@@ -96,12 +96,6 @@ impl Inputs {
             field(&mut text, value.as_bytes());
         }
         Key::new(format!("{SCHEMA}:{}", hex(&Sha256::digest(&text))))
-    }
-
-    /// The digest of the main context, in hex.
-    #[must_use]
-    pub fn main_tree(&self) -> Option<&str> {
-        self.parts.get(format!("{FILES} {MAIN}").trim_end()).map(String::as_str)
     }
 }
 

@@ -195,10 +195,12 @@ impl World {
             .filter(|key| *key != current.key)
             .and_then(|key| self.state.manifest(&spec.id, &key));
         let changes = manifest.map(|before| between_manifests(&before, &current.manifest()));
-        let unverifiable = match spec.assume_fixed {
-            true => Vec::new(),
-            false => current.sources.external.unverifiable.keys().cloned().collect(),
-        };
+        let remote = spec.contexts.values().filter_map(|source| match source {
+            ContextSource::Remote(address) => Some(address),
+            _ => None,
+        });
+        let unverifiable = current.sources.external.unverifiable.keys().chain(remote).cloned();
+        let unverifiable = unverifiable.filter(|_| !spec.assume_fixed).collect();
         InputFacts {
             key: current.key,
             built,
