@@ -64,8 +64,17 @@ fn a_day_on_three_nodes() {
         .tg(&["test", "cached"])
         .code(0)
         .says("inputs changed: ~ answer")
-        .says("verified on 3 nodes");
+        // The layer that changed and the image's configuration, once, from Docker.
+        .says("verified on 3 nodes (2 blobs, ");
     all_answer("two");
+    assert_eq!(
+        output("docker", &["image", "ls", "-q", "--filter", "reference=127.0.0.1:*/*/*"]),
+        ""
+    );
+    for node in &nodes {
+        let names = output("docker", &["exec", node, "ctr", "-n", "k8s.io", "images", "ls", "-q"]);
+        assert!(!names.contains("tg-load"), "{names}");
+    }
 
     // Gone from one node: that node alone is loaded.
     output(

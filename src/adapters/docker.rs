@@ -2,11 +2,15 @@
 //! Depends on: names, adapters::process, bollard.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bollard::Docker;
-use bollard::query_parameters::{ListContainersOptions, RemoveImageOptions, TagImageOptions};
+use bollard::query_parameters::{
+    InspectContainerOptions, ListContainersOptions, ListImagesOptions, PushImageOptions,
+    RemoveImageOptions, TagImageOptions,
+};
 use futures_util::{Stream, StreamExt};
 
 use super::docker_config;
@@ -201,6 +205,53 @@ impl Engine {
             Err(error) if is_not_found(&error) => Ok(()),
             Err(source) => Err(call("remove image", name, source)),
         }
+    }
+
+    /// Pushes an image as `repository:load`, a name that it has only for that time.
+    ///
+    /// # Errors
+    /// [`DockerError::Call`].
+    pub async fn push_as(&self, image: &str, repository: &str) -> Result<(), DockerError> {
+        const TAG: &str = "load";
+        let options =
+            TagImageOptions { repo: Some(repository.to_owned()), tag: Some(TAG.to_owned()) };
+        let tagged = self.client.tag_image(image, Some(options)).await;
+        tagged.map_err(|source| call("tag image", image, source))?;
+        let options = PushImageOptions { tag: Some(TAG.to_owned()), platform: None };
+        let mut progress = std::pin::pin!(self.client.push_image(repository, Some(options), None));
+        let mut pushed = Ok(());
+        while let Some(told) = progress.next().await {
+            if let Err(source) = told {
+                pushed = Err(call("push image", image, source));
+                break;
+            }
+        }
+        self.untag(&format!("{repository}:{TAG}")).await?;
+        pushed
+    }
+
+    /// Names of images that look like this pattern (`*` stops at slashes).
+    ///
+    /// # Errors
+    /// [`DockerError::Call`].
+    pub async fn names_like(&self, pattern: &str) -> Result<Vec<String>, DockerError> {
+        let filters = HashMap::from([("reference".to_owned(), vec![pattern.to_owned()])]);
+        let options = ListImagesOptions { filters: Some(filters), ..Default::default() };
+        let list = self.client.list_images(Some(options)).await;
+        let list = list.map_err(|source| call("list images like", pattern, source))?;
+        Ok(list.into_iter().flat_map(|image| image.repo_tags).collect())
+    }
+
+    /// The addresses at which the containers of a node's networks reach this machine.
+    ///
+    /// # Errors
+    /// [`DockerError::Call`].
+    pub async fn gateways(&self, node: &str) -> Result<Vec<IpAddr>, DockerError> {
+        let inspect = self.client.inspect_container(node, None::<InspectContainerOptions>).await;
+        let inspect = inspect.map_err(|source| call("inspect container", node, source))?;
+        let networks = inspect.network_settings.and_then(|settings| settings.networks);
+        let gateways = networks.into_iter().flatten().filter_map(|(_, network)| network.gateway);
+        Ok(gateways.filter_map(|gateway| gateway.parse().ok()).collect())
     }
 
     /// The image as an archive, in pieces.

@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod copies;
 pub mod docker;
 pub mod docker_config;
+pub mod endpoint;
 pub mod node;
 pub mod process;
 pub mod registry;

@@ -1,6 +1,7 @@
 //! A Kind node through exec in its container: what its CRI has, and importing an archive.
 //! Depends on: names, adapters::docker, bollard.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bollard::container::LogOutput;
@@ -82,6 +83,45 @@ impl Engine {
         Err(failed(node, &argv, &finished))
     }
 
+    /// The blobs in a node's content store, with their sizes in bytes.
+    ///
+    /// # Errors
+    /// [`NodeError`] with the node's name and what it printed.
+    pub async fn blobs(&self, node: &str) -> Result<BTreeMap<String, u64>, NodeError> {
+        // `ctr` rounds sizes, and a manifest needs them exact: the files of the store have them.
+        const SCRIPT: &str = "ctr --namespace=k8s.io content ls -q && echo && \
+            cd /var/lib/containerd/io.containerd.content.v1.content/blobs/sha256 && find . -type f -printf '%f %s\\n'";
+        let argv = ["sh", "-c", SCRIPT];
+        let asked = tokio::time::timeout(QUESTION_LIMIT, self.exec(node, &argv, None));
+        let timed_out = |_| NodeError::TimedOut { node: node.to_owned(), command: argv.join(" ") };
+        let finished = asked.await.map_err(timed_out)??;
+        if finished.code == 0 {
+            Ok(content(&finished.stdout))
+        } else {
+            Err(failed(node, &["ctr", "content", "ls"], &finished))
+        }
+    }
+
+    /// Pulls an image by digest over plain HTTP and gives it its real name.
+    ///
+    /// # Errors
+    /// [`NodeError`] with the node's name and what it printed.
+    pub async fn pull(
+        &self,
+        node: &str,
+        reference: &str,
+        image: &ImageRef,
+    ) -> Result<(), NodeError> {
+        // One round trip. The names are arguments of the script, never part of it.
+        const SCRIPT: &str = "ctr --namespace=k8s.io images pull --plain-http \"$1\" >/dev/null && \
+            ctr --namespace=k8s.io images tag --force \"$1\" \"$2\" >/dev/null; code=$?; \
+            ctr --namespace=k8s.io images rm \"$1\" >/dev/null 2>&1; exit $code";
+        let argv = ["sh", "-c", SCRIPT, "tg", reference, image.canonical()];
+        let finished = self.exec(node, &argv, None).await?;
+        let shown = ["ctr", "--namespace=k8s.io", "images", "pull", "--plain-http", reference];
+        if finished.code == 0 { Ok(()) } else { Err(failed(node, &shown, &finished)) }
+    }
+
     /// Imports an archive that comes in pieces into a node's containerd. Ends when `pieces` closes.
     ///
     /// # Errors
@@ -160,6 +200,17 @@ impl Engine {
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim().to_owned();
         Ok(Finished { code: code.unwrap_or(-1), stdout: text(stdout), stderr: text(stderr) })
     }
+}
+
+/// Digests that containerd knows, an empty line, then the hexadecimal digits and size of every file of its store.
+fn content(text: &str) -> BTreeMap<String, u64> {
+    let (known, files) = text.split_once("\n\n").unwrap_or_default();
+    let known: BTreeSet<&str> = known.lines().collect();
+    let file = |line: &str| {
+        let (hex, size) = line.split_once(' ')?;
+        Some((format!("sha256:{hex}"), size.parse::<u64>().ok()?))
+    };
+    files.lines().filter_map(file).filter(|(digest, _)| known.contains(digest.as_str())).collect()
 }
 
 fn failed(node: &str, argv: &[&str], finished: &Finished) -> NodeError {

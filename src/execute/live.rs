@@ -18,6 +18,7 @@ use crate::taskfile::model::{BuildCache, CargoTest, ClusterAction, Step};
 
 mod build;
 mod load;
+mod push;
 mod told;
 mod transfer;
 

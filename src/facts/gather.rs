@@ -173,7 +173,8 @@ impl World {
     }
 }
 
-fn is_alive(pid: u32) -> bool {
+/// Whether there is such a process on this machine.
+pub(crate) fn is_alive(pid: u32) -> bool {
     rustix::process::Pid::from_raw(pid.cast_signed())
         .is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok())
 }

@@ -56,7 +56,7 @@ impl Live<'_> {
         host: &HostImage,
         nodes: &[String],
     ) -> Result<String, Failure> {
-        let (bytes, imported) = self.transfer(name, spec, nodes).await?;
+        let (moved, imported) = self.bring(name, spec, host, nodes).await?;
         let verified = join_all(nodes.iter().map(|node| self.verify(spec, host, node))).await;
         let failed: Vec<String> = imported
             .into_iter()
@@ -67,7 +67,7 @@ impl Live<'_> {
             let id = host.config.as_ref().map_or(host.id.as_str(), ConfigDigest::short);
             let nodes =
                 if nodes.len() == 1 { nodes[0].clone() } else { format!("{} nodes", nodes.len()) };
-            return Ok(format!("{id} verified on {nodes} ({})", human_bytes(bytes)));
+            return Ok(format!("{id} verified on {nodes} ({moved})"));
         }
         let good = nodes.len() - failed.len();
         let message = format!(
@@ -78,6 +78,42 @@ impl Live<'_> {
             failed.join("\n")
         );
         Err(Failure::said(Kind::Load, message).hint(format!("tg load {}", spec.id)))
+    }
+
+    /// Brings the image into all nodes, by push and pull where that is possible, else as an archive. What was moved, and the
+    /// result of each node in their order.
+    async fn bring(
+        &self,
+        name: &StepName,
+        spec: &ImageSpec,
+        host: &HostImage,
+        nodes: &[String],
+    ) -> Result<(String, Vec<Result<(), String>>), Failure> {
+        let (moved, mut results) = match self.push_and_pull(spec, host, nodes).await {
+            Ok(pulled) => pulled,
+            Err(why) => {
+                self.note(name, format!("loading the whole image as an archive: {why}"), true);
+                let (bytes, results) = self.transfer(name, spec, nodes).await?;
+                return Ok((human_bytes(bytes), results));
+            }
+        };
+        let blobs = if moved.blobs == 1 { "blob" } else { "blobs" };
+        let mut text = format!("{} {blobs}, {}", moved.blobs, human_bytes(moved.bytes));
+        let (failed, whys): (Vec<String>, Vec<&String>) = nodes
+            .iter()
+            .zip(&results)
+            .filter_map(|(node, result)| Some((node.clone(), result.as_ref().err()?)))
+            .unzip();
+        if !failed.is_empty() {
+            self.note(name, format!("loading an archive after a failed pull: {}", whys[0]), true);
+            let (bytes, again) = self.transfer(name, spec, &failed).await?;
+            let mut again = again.into_iter();
+            for result in results.iter_mut().filter(|result| result.is_err()) {
+                *result = again.next().unwrap_or(Ok(()));
+            }
+            text = format!("{text}, and an archive of {}", human_bytes(bytes));
+        }
+        Ok((text, results))
     }
 
     /// Streams the image into all nodes at once. The result of each node, in their order, and the bytes of the archive.

@@ -1,0 +1,177 @@
+//! What the endpoint holds: blobs in a spool of its own, manifests, uploads under way, and blobs that it only claims to have.
+//! Depends on: tempfile, tokio, sha2.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sha2::{Digest, Sha256};
+use tokio::fs::File;
+use tokio::io::AsyncWriteExt;
+
+/// Why something was not taken.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StoreError {
+    /// Nothing is under that name.
+    #[error("unknown")]
+    Unknown,
+    /// The bytes are not those that the digest promised.
+    #[error("the content does not have the digest {0}")]
+    Digest(String),
+    /// A piece that does not begin where the last one ended.
+    #[error("expected offset {0}")]
+    Offset(u64),
+    /// More than the endpoint may hold.
+    #[error("too large")]
+    TooLarge,
+    /// The spool cannot be written or read.
+    #[error(transparent)]
+    Spool(#[from] std::io::Error),
+}
+
+/// A manifest as it was sent.
+#[derive(Clone, Debug)]
+pub(super) struct Manifest {
+    pub(super) media_type: String,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// An upload under way.
+pub(super) struct Upload {
+    path: PathBuf,
+    file: File,
+    hasher: Sha256,
+    pub(super) length: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Blob {
+    path: PathBuf,
+    length: u64,
+}
+
+pub(super) struct Store {
+    spool: tempfile::TempDir,
+    /// Bytes that all blobs together may have.
+    limit: u64,
+    held: AtomicU64,
+    next: AtomicU64,
+    blobs: Mutex<BTreeMap<String, Blob>>,
+    manifests: Mutex<BTreeMap<String, Manifest>>,
+    claims: Mutex<BTreeMap<String, u64>>,
+    missed: Mutex<BTreeSet<String>>,
+}
+
+/// A lock that a panic elsewhere left is as good as any other: each value is whole at all times.
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+impl Store {
+    pub(super) fn new(claims: BTreeMap<String, u64>, limit: u64) -> std::io::Result<Self> {
+        Ok(Self {
+            spool: tempfile::Builder::new().prefix("tg-load-").tempdir()?,
+            limit,
+            held: AtomicU64::new(0),
+            next: AtomicU64::new(0),
+            blobs: Mutex::default(),
+            manifests: Mutex::default(),
+            claims: Mutex::new(claims),
+            missed: Mutex::default(),
+        })
+    }
+
+    pub(super) async fn begin(&self) -> Result<Upload, StoreError> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let path = self.spool.path().join(number.to_string());
+        let file = File::create_new(&path).await?;
+        Ok(Upload { path, file, hasher: Sha256::new(), length: 0 })
+    }
+
+    pub(super) async fn append(&self, upload: &mut Upload, bytes: &[u8]) -> Result<(), StoreError> {
+        let more = bytes.len() as u64;
+        if self.held.fetch_add(more, Ordering::Relaxed) + more > self.limit {
+            return Err(StoreError::TooLarge);
+        }
+        upload.hasher.update(bytes);
+        upload.file.write_all(bytes).await?;
+        upload.length += more;
+        Ok(())
+    }
+
+    /// Keeps what was uploaded if it is what it was said to be; else it is gone.
+    pub(super) async fn finish(&self, mut upload: Upload, digest: &str) -> Result<(), StoreError> {
+        upload.file.flush().await?;
+        if digest_of(upload.hasher) != digest {
+            self.discard_file(&upload.path, upload.length).await;
+            return Err(StoreError::Digest(digest.to_owned()));
+        }
+        let blob = Blob { path: upload.path, length: upload.length };
+        locked(&self.blobs).insert(digest.to_owned(), blob);
+        Ok(())
+    }
+
+    pub(super) async fn discard(&self, upload: Upload) {
+        self.discard_file(&upload.path, upload.length).await;
+    }
+
+    async fn discard_file(&self, path: &std::path::Path, length: u64) {
+        self.held.fetch_sub(length, Ordering::Relaxed);
+        // The whole spool goes in the end.
+        let _ = tokio::fs::remove_file(path).await;
+    }
+
+    /// The size of a blob that is here, or that every node is known to have.
+    pub(super) fn size(&self, digest: &str) -> Option<u64> {
+        let held = locked(&self.blobs).get(digest).map(|blob| blob.length);
+        held.or_else(|| locked(&self.claims).get(digest).copied())
+    }
+
+    /// A blob that is here. One that was only claimed is noted: a node lacks it all the same.
+    pub(super) async fn open(&self, digest: &str) -> Result<(File, u64), StoreError> {
+        let blob = locked(&self.blobs).get(digest).cloned();
+        let Some(blob) = blob else {
+            locked(&self.missed).insert(digest.to_owned());
+            return Err(StoreError::Unknown);
+        };
+        Ok((File::open(&blob.path).await?, blob.length))
+    }
+
+    pub(super) fn put_manifest(
+        &self,
+        name: &str,
+        manifest: Manifest,
+    ) -> Result<String, StoreError> {
+        let digest = digest_of(Sha256::new_with_prefix(&manifest.bytes));
+        if name.contains(':') && name != digest {
+            return Err(StoreError::Digest(name.to_owned()));
+        }
+        let mut manifests = locked(&self.manifests);
+        manifests.insert(name.to_owned(), manifest.clone());
+        manifests.insert(digest.clone(), manifest);
+        Ok(digest)
+    }
+
+    pub(super) fn manifest(&self, name: &str) -> Option<Manifest> {
+        locked(&self.manifests).get(name).cloned()
+    }
+
+    /// Blobs that were claimed, and asked for all the same. From now on they are not claimed.
+    pub(super) fn take_missed(&self) -> BTreeSet<String> {
+        let missed = std::mem::take(&mut *locked(&self.missed));
+        locked(&self.claims).retain(|digest, _| !missed.contains(digest));
+        missed
+    }
+
+    /// How many blobs are here, and their bytes.
+    pub(super) fn held(&self) -> (usize, u64) {
+        let blobs = locked(&self.blobs);
+        (blobs.len(), blobs.values().map(|blob| blob.length).sum())
+    }
+}
+
+fn digest_of(hasher: Sha256) -> String {
+    let hex: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
+}

@@ -1,0 +1,185 @@
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::*;
+
+fn digest(bytes: &[u8]) -> String {
+    let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
+}
+
+struct Client {
+    endpoint: Endpoint,
+}
+
+impl Client {
+    async fn with(claims: &[(&str, u64)], limit: u64) -> Self {
+        let claims: BTreeMap<String, u64> =
+            claims.iter().map(|(name, size)| ((*name).to_owned(), *size)).collect();
+        Self { endpoint: Endpoint::start(&[], claims, limit).await.unwrap() }
+    }
+
+    /// The path of an object of this endpoint's own repository.
+    fn path(&self, object: &str) -> String {
+        format!("/v2/{}/app/{object}", self.endpoint.secret)
+    }
+
+    /// The whole answer to a request on a connection of its own.
+    async fn ask(&self, head: &str, body: &[u8]) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.endpoint.port)).await.unwrap();
+        let (line, headers) = head.split_once('\n').unwrap_or((head, ""));
+        let headers: String = headers.lines().map(|header| format!("{header}\r\n")).collect();
+        let head = format!(
+            "{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(body).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    #[track_caller]
+    fn status(answer: &str) -> &str {
+        answer.split(' ').nth(1).unwrap_or(answer)
+    }
+
+    async fn code(&self, head: &str, body: &[u8]) -> String {
+        Self::status(&self.ask(head, body).await).to_owned()
+    }
+
+    /// Begins an upload and returns its path.
+    async fn begin(&self) -> String {
+        let answer = self.ask(&format!("POST {}", self.path("blobs/uploads/")), b"").await;
+        assert_eq!(Self::status(&answer), "202", "{answer}");
+        let place = answer.lines().find_map(|line| line.strip_prefix("location: "));
+        place.unwrap().to_owned()
+    }
+}
+
+#[tokio::test]
+async fn a_blob_comes_in_pieces_or_at_once_and_goes_out_whole() {
+    let client = Client::with(&[], 1 << 20).await;
+    let (one, two) = (digest(b"hello world"), digest(b"at once"));
+    let place = client.begin().await;
+    let first = client.ask(&format!("PATCH {place}"), b"hello ").await;
+    assert!(first.contains("range: 0-5"), "{first}");
+    let second = format!("PATCH {place}\nContent-Range: 6-10");
+    assert_eq!(client.code(&second, b"world").await, "202");
+    assert_eq!(client.code(&format!("PUT {place}?digest={one}"), b"").await, "201");
+    let at_once = client.path(&format!("blobs/uploads/?digest={}", two.replace(':', "%3A")));
+    assert_eq!(client.code(&format!("POST {at_once}"), b"at once").await, "201");
+    for (digest, text) in [(&one, "hello world"), (&two, "at once")] {
+        let blob = client.path(&format!("blobs/{digest}"));
+        let answer = client.ask(&format!("GET {blob}"), b"").await;
+        assert!(answer.ends_with(&format!("\r\n\r\n{text}")), "{answer}");
+        let head = client.ask(&format!("HEAD {blob}"), b"").await;
+        assert!(head.contains(&format!("content-length: {}", text.len())), "{head}");
+        let mount = client.path(&format!("blobs/uploads/?mount={digest}&from=elsewhere/app"));
+        assert_eq!(client.code(&format!("POST {mount}"), b"").await, "201");
+    }
+    assert_eq!(client.endpoint.arrived(), (2, 18));
+}
+
+#[tokio::test]
+async fn what_is_not_what_it_was_said_to_be_is_refused_and_gone() {
+    let client = Client::with(&[], 1 << 20).await;
+    let wrong = digest(b"other");
+    let place = client.begin().await;
+    assert_eq!(client.code(&format!("PUT {place}?digest={wrong}"), b"bytes").await, "400");
+    assert_eq!(client.code(&format!("GET {place}"), b"").await, "404", "the upload is over");
+    let head = format!("HEAD {}", client.path(&format!("blobs/{wrong}")));
+    assert_eq!(client.code(&head, b"").await, "404");
+    let manifest = format!("PUT {}", client.path(&format!("manifests/{wrong}")));
+    assert_eq!(client.code(&manifest, b"{}").await, "400");
+    assert_eq!(client.endpoint.arrived(), (0, 0));
+}
+
+#[tokio::test]
+async fn a_piece_that_does_not_follow_is_refused_and_the_upload_goes_on() {
+    let client = Client::with(&[], 1 << 20).await;
+    let place = client.begin().await;
+    assert_eq!(client.code(&format!("PATCH {place}"), b"abc").await, "202");
+    let gap = format!("PATCH {place}\nContent-Range: 7-9");
+    assert_eq!(client.code(&gap, b"xyz").await, "416");
+    let asked = client.ask(&format!("GET {place}"), b"").await;
+    assert!(asked.contains(" 204 ") && asked.contains("range: 0-2"), "{asked}");
+    let end = format!("PUT {place}?digest={}", digest(b"abcdef"));
+    assert_eq!(client.code(&end, b"def").await, "201");
+}
+
+#[tokio::test]
+async fn claims_are_believed_by_those_who_push_and_found_out_by_those_who_pull() {
+    let layer = digest(b"a layer that all nodes have");
+    let client = Client::with(&[(&layer, 27)], 1 << 20).await;
+    let path = client.path(&format!("blobs/{layer}"));
+    let head = client.ask(&format!("HEAD {path}"), b"").await;
+    assert!(head.contains(" 200 ") && head.contains("content-length: 27"), "{head}");
+    assert!(client.endpoint.take_missed().is_empty());
+    assert_eq!(client.code(&format!("GET {path}"), b"").await, "404");
+    assert_eq!(Vec::from_iter(client.endpoint.take_missed()), [layer]);
+    assert_eq!(client.code(&format!("HEAD {path}"), b"").await, "404", "no longer claimed");
+}
+
+#[tokio::test]
+async fn nobody_without_the_secret_reads_or_writes() {
+    let client = Client::with(&[], 1 << 20).await;
+    let place = client.path("blobs/uploads/");
+    assert_eq!(client.code("GET /v2/", b"").await, "200");
+    for other in ["x", "", "../x", &client.endpoint.secret[..31]] {
+        let foreign = place.replace(&client.endpoint.secret, other);
+        assert_eq!(client.code(&format!("POST {foreign}"), b"").await, "404", "{foreign}");
+    }
+    assert_eq!(client.code(&format!("PUT {place}"), b"").await, "405");
+    let other = Client::with(&[], 1 << 20).await;
+    assert_ne!(other.endpoint.secret, client.endpoint.secret);
+}
+
+#[tokio::test]
+async fn a_name_tells_which_process_made_it() {
+    let client = Client::with(&[], 10).await;
+    let name = client.endpoint.repository(Ipv4Addr::LOCALHOST.into(), "app");
+    assert_eq!(maker_of(&name), Some(std::process::id()));
+    for other in ["app", "127.0.0.1:5000/app", "127.0.0.1:5000/tg-load-x/app", "x:1/tg-load-1-a/b"]
+    {
+        assert_eq!(maker_of(other), None, "{other}");
+    }
+}
+
+#[tokio::test]
+async fn limits_hold() {
+    let client = Client::with(&[], 10).await;
+    let place = client.begin().await;
+    assert_eq!(client.code(&format!("PATCH {place}"), b"eight by").await, "202");
+    assert_eq!(client.code(&format!("PATCH {place}"), b"and more").await, "413");
+    let large = vec![b' '; (4 << 20) + 1];
+    let manifest = format!("PUT {}", client.path("manifests/load"));
+    assert_eq!(client.code(&manifest, &large).await, "413");
+}
+
+#[tokio::test]
+async fn a_manifest_is_found_by_tag_and_by_digest() {
+    let client = Client::with(&[], 1 << 20).await;
+    let (tag, sha) = (client.path("manifests/load"), digest(b"{}"));
+    let put = client.ask(&format!("PUT {tag}\nContent-Type: a/b"), b"{}").await;
+    assert!(put.contains(&format!("docker-content-digest: {sha}")), "{put}");
+    assert_eq!(client.endpoint.manifest_digest("load"), Some(sha.clone()));
+    for name in [tag, client.path(&format!("manifests/{sha}"))] {
+        let got = client.ask(&format!("GET {name}"), b"").await;
+        assert!(got.contains("content-type: a/b") && got.ends_with("{}"), "{got}");
+    }
+}
+
+#[tokio::test]
+async fn tls_is_told_that_this_is_http() {
+    let client = Client::with(&[], 10).await;
+    let mut stream = TcpStream::connect(("127.0.0.1", client.endpoint.port)).await.unwrap();
+    stream.write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 400"), "{}", String::from_utf8_lossy(&answer));
+}
