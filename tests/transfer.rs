@@ -149,7 +149,6 @@ fn what_was_saved_during_a_build_is_built_and_what_never_rests_is_an_error() {
     });
     ran.code(63).says("keep changing while it is built: ~ answer").says(".dockerignore");
     assert!(answer_of(&project.tag()).starts_with("two"), "the public tag stays where it was");
-    assert_eq!(output("docker", &["image", "ls", "-q", "--filter", "reference=tg-build/app"]), "");
 }
 
 #[test]
@@ -298,4 +297,82 @@ fn asking_why_names_everything_and_writes_nothing() {
         assert!(between.contains(line), "no {line} in {between}");
     }
     project.tg(&["why", "--between", "ffff", "0"]).code(2).says("no build of key `ffff`");
+}
+
+#[test]
+#[ignore = "needs docker"]
+fn a_context_that_a_build_did_not_use_is_not_taken_for_sent() {
+    let project = Project::new();
+    let used = "FROM debian:bookworm-slim\nCOPY answer /answer\n";
+    let unused = "FROM debian:bookworm-slim\nRUN echo nothing of the context > /answer\n";
+    let answer = project.path("app/answer");
+    let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+    let build = |dockerfile: &str, text: &str| {
+        project.write("app/Dockerfile", dockerfile);
+        std::fs::write(&answer, text).unwrap();
+        File::options().write(true).open(&answer).unwrap().set_modified(time).unwrap();
+        project.tg(&["build-if-needed"]).code(0);
+    };
+    build(used, "AAAA\n");
+    assert_eq!(answer_of(&project.tag()), "AAAA");
+    build(unused, "BBBBBB\n");
+    // To the builder's copy, which is of the first time, this looks the same.
+    build(used, "CCCC\n");
+    assert_eq!(answer_of(&project.tag()), "CCCC");
+}
+
+#[test]
+#[ignore = "needs docker"]
+fn what_comes_and_goes_during_a_build_is_not_baked_in() {
+    let mut project = list_project();
+    // In front of the real one: something is in the context for the time of the first build only.
+    let real = output("sh", &["-c", "command -v docker"]);
+    let (swap, once) = (project.path("app/sub/swap"), project.path("once"));
+    project.write("app/sub/file", "");
+    project.write(
+        "bin/docker",
+        &format!(
+            "#!/bin/sh\ncase \"$*\" in *buildx\\ build*) [ -e '{once}' ] || {{ : > '{once}'; : > '{swap}'; }};; esac\n\
+             '{real}' \"$@\"\ncode=$?\nrm -f '{swap}'\nexit $code\n",
+            once = once.display(),
+            swap = swap.display()
+        ),
+    );
+    let mode = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(project.path("bin/docker"), mode).unwrap();
+    let path = format!("{}:{}", project.path("bin").display(), std::env::var("PATH").unwrap());
+    project.env("PATH", &path);
+    project.tg(&["build"]).code(0).says("sub (written to); building again");
+    assert!(!answer_of(&project.tag()).contains("swap"), "{}", answer_of(&project.tag()));
+}
+
+#[test]
+#[ignore = "needs docker"]
+fn builds_of_one_image_wait_for_each_other() {
+    let project = Project::new();
+    let children: Vec<_> = (0..3)
+        .map(|_| {
+            let mut command = project.command(&["build"]);
+            command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    let mut waited = 0;
+    for child in children {
+        let ran = support::ran(child.wait_with_output().unwrap()).code(0);
+        waited += usize::from(ran.stderr.contains("waiting for another tg that builds `app`"));
+    }
+    assert!(waited > 0, "three at once, and none waited");
+    assert_eq!(answer_of(&project.tag()), "one");
+}
+
+#[test]
+#[ignore = "needs docker"]
+fn a_linked_ignore_file_of_a_named_context_is_refused() {
+    let project = Project::new();
+    project.write("lib/gen", "one");
+    project.write("shared/ignore", "gen\n");
+    symlink("../shared/ignore", project.path("lib/.dockerignore")).unwrap();
+    let (name, app) = (&project.name, "context = \"app\"\ncontexts = { lib = \"lib\" }");
+    project.write("tasks.toml", &format!("[images.app]\ntag = \"{name}:test\"\n{app}\n"));
+    project.tg(&["build-if-needed"]).code(63).says("lib/.dockerignore is a link");
 }

@@ -1,10 +1,11 @@
 //! What Docker's client is configured to do, read from its files: the context, the builder, the proxies.
-//! Depends on: std, serde_json.
+//! Depends on: std, serde_json, sha2.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 fn json(path: &Path) -> Option<Value> {
     serde_json::from_slice(&std::fs::read(path).ok()?).ok()
@@ -38,15 +39,28 @@ pub fn proxies(directory: &Path, host: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The builder that builds run in. `buildx` is the directory of the plug-in's own configuration, `chosen` is
-/// `BUILDX_BUILDER`; without it the one counts that `docker buildx use` has set. Empty where nothing is set.
+/// The builder that builds run in, as buildx's `store.Txn.Current` finds it. `buildx` is the directory of the plug-in's own
+/// configuration, `chosen` is `BUILDX_BUILDER`; without it the one counts that `docker buildx use` has set for everything or
+/// for this engine, then the engine's default one. Empty where nothing is set.
 #[must_use]
-pub fn builder(buildx: &Path, chosen: Option<&str>) -> String {
+pub fn builder(buildx: &Path, chosen: Option<&str>, host: &str) -> String {
     let current = || {
         let current = json(&buildx.join("current"))?;
-        Some(current.get("Name")?.as_str()?.to_owned())
+        let global = current.get("Global").and_then(Value::as_bool).unwrap_or_default();
+        let here = current.get("Key").and_then(Value::as_str) == Some(host);
+        let name = current.get("Name")?.as_str()?;
+        (global || here).then(|| name.to_owned())
     };
-    chosen.map(str::to_owned).or_else(current).unwrap_or_default()
+    let default = || {
+        let name = hex(&Sha256::digest(host));
+        Some(json(&buildx.join("defaults").join(name))?.as_str()?.to_owned())
+    };
+    let chosen = chosen.filter(|name| !name.is_empty()).map(str::to_owned);
+    chosen.or_else(current).or_else(default).unwrap_or_default()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Whether a builder is the engine itself, which takes a base image that is in Docker as it is. Any other asks the registry.
@@ -89,13 +103,19 @@ mod tests {
             ("buildx/instances/plain", r#"{"Name": "plain", "Driver": "docker"}"#),
         ]);
         let buildx = directory.path().join("buildx");
-        let in_engine = |chosen| builds_in_engine(&buildx, &builder(&buildx, chosen));
+        let in_engine = |chosen| builds_in_engine(&buildx, &builder(&buildx, chosen, "unix:///x"));
         assert!(in_engine(None));
         assert!(in_engine(Some("plain")));
         assert!(in_engine(Some("default")));
         assert!(!in_engine(Some("remote")));
-        std::fs::write(directory.path().join("buildx/current"), r#"{"Name": "remote"}"#).unwrap();
+        let current = |text| std::fs::write(buildx.join("current"), text).unwrap();
+        current(r#"{"Key": "unix:///other", "Name": "remote", "Global": false}"#);
+        assert!(in_engine(None), "set for another engine");
+        current(r#"{"Key": "unix:///x", "Name": "remote", "Global": false}"#);
         assert!(!in_engine(None));
+        assert!(!in_engine(Some("")), "an empty variable is as one that is not set");
         assert!(in_engine(Some("default")));
+        current(r#"{"Key": "unix:///other", "Name": "remote", "Global": true}"#);
+        assert!(!in_engine(None));
     }
 }

@@ -251,16 +251,17 @@ impl Context {
         let engine = Engine::connect(&address, interrupt).await.map_err(no_docker)?;
         let state = State::new(self.environment.state.clone(), &file.path);
         let docker = self.environment.docker_config.clone().unwrap_or_default();
+        let variable = |name| self.environment.variables.get(name);
+        let buildx = variable("BUILDX_CONFIG").map_or(docker.join("buildx"), PathBuf::from);
+        let chosen = variable("BUILDX_BUILDER").map(String::as_str);
+        let builder = docker_config::builder(&buildx, chosen, engine.host());
+        let builds_in_engine = docker_config::builds_in_engine(&buildx, &builder);
         let surroundings = Surroundings {
             variables: self.environment.variables.clone(),
             proxies: docker_config::proxies(&docker, engine.host()),
             platform: engine.platform().to_owned(),
+            builder: (!builds_in_engine).then(|| builder.clone()),
         };
-        let variable = |name| self.environment.variables.get(name);
-        let buildx = variable("BUILDX_CONFIG").map_or(docker.join("buildx"), PathBuf::from);
-        let chosen = variable("BUILDX_BUILDER").map(String::as_str);
-        let builder = docker_config::builder(&buildx, chosen);
-        let builds_in_engine = docker_config::builds_in_engine(&buildx, &builder);
         let memory = self.memory();
         let interrupt = interrupt.clone();
         Ok(World {

@@ -3,7 +3,7 @@
 use super::{Context, until_interrupted};
 use crate::adapters::{cargo, cluster};
 use crate::error::Failure;
-use crate::execute::live::{Live, build_request, next_generation};
+use crate::execute::live::{Live, build_request, next_generations};
 use crate::execute::{self, Run};
 use crate::facts::gather::World;
 use crate::names::ImageId;
@@ -79,8 +79,8 @@ async fn commands(world: &World, planned: &Planned, id: &str, extra: &[String]) 
             let Ok(current) = world.current(spec).await else {
                 return Vec::new();
             };
-            let generation = next_generation(world, spec, &current).await;
-            let mut request = build_request(world, spec, &current, generation, id, *cache);
+            let generations = next_generations(world, spec, &current, *cache).await;
+            let mut request = build_request(world, spec, &current, &generations, id, *cache);
             for (name, arg) in &spec.volatile_args {
                 let value = match arg {
                     VolatileArg::Value(value) => value.clone(),

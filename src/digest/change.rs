@@ -142,16 +142,27 @@ pub fn between_all_trees(before: &Trees, after: &Trees) -> Vec<Change> {
         .collect()
 }
 
-/// Files and links that were written between two looks, even if they say the same again.
+/// What [`touched`] looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Touched {
+    /// Everything but directories.
+    Files,
+    /// Directories: something in them was made or removed.
+    Directories,
+}
+
+/// Paths that were written between two looks, even if they are the same again.
 #[must_use]
-pub fn touched(before: &Trees, after: &Trees) -> Vec<String> {
+pub fn touched(before: &Trees, after: &Trees, what: Touched) -> Vec<String> {
     let mut paths = Vec::new();
     for (name, tree) in after {
         let earlier = before.get(name);
-        for (path, entry) in tree.iter().filter(|(_, entry)| entry.content != Content::Directory) {
+        let wanted =
+            |entry: &Entry| (entry.content == Content::Directory) == (what == Touched::Directories);
+        for (path, entry) in tree.iter().filter(|(_, entry)| wanted(entry)) {
             let same = |old: &Entry| old.stat == entry.stat;
             if !earlier.and_then(|tree| tree.get(path)).is_some_and(same) {
-                paths.push(format!("{} (written again)", readable(path)));
+                paths.push(format!("{} (written to)", readable(path)));
             }
         }
     }
@@ -221,14 +232,14 @@ impl fmt::Display for Change {
                     }
                 }
             }
-            Self::Part { name, before: None, .. } => write!(f, "+ {name}"),
-            Self::Part { name, after: None, .. } => write!(f, "- {name}"),
+            Self::Part { name, before: None, .. } => write!(f, "+ {}", shown_name(name)),
+            Self::Part { name, after: None, .. } => write!(f, "- {}", shown_name(name)),
             Self::Part {
                 name,
                 before: Some(Shown::Value(old)),
                 after: Some(Shown::Value(new)),
-            } => write!(f, "~ {name} ({} → {})", brief(old), brief(new)),
-            Self::Part { name, .. } => write!(f, "~ {name}"),
+            } => write!(f, "~ {} ({} → {})", shown_name(name), brief(old), brief(new)),
+            Self::Part { name, .. } => write!(f, "~ {}", shown_name(name)),
             Self::Dockerfile(lines) => match lines.as_slice() {
                 [] => f.write_str("~ Dockerfile"),
                 [line] => write!(f, "~ Dockerfile line {line}"),
@@ -273,10 +284,20 @@ fn readable(path: &[u8]) -> String {
     })
 }
 
+/// A part as people call it: bases without the registry and the namespace that are meant where none is said.
+fn shown_name(part: &str) -> String {
+    match part.strip_prefix("base ") {
+        Some(reference) => format!("base {}", super::familiar(reference)),
+        None => part.to_owned(),
+    }
+}
+
 /// A digest cut to what people compare; anything else as it is.
 fn brief(value: &str) -> String {
     match value.split_once("sha256:") {
-        Some((before, hex)) if hex.len() == 64 => format!("{before}sha256:{}", &hex[..12]),
+        Some((before, hex)) if hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()) => {
+            format!("{before}sha256:{}", hex.get(..12).unwrap_or(hex))
+        }
         _ => value.to_owned(),
     }
 }

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::ignore::IgnoreRules;
 use super::stat_cache::is_current;
-use super::tree::{Content, Entry, Kind, Sha, Tree, field};
+use super::tree::{Content, Entry, Kind, Sha, Stat, Tree, field};
 use super::walk::{Found, TreeError, found, walk};
 
 /// How many files one thread takes at a time.
@@ -32,6 +32,8 @@ const LONGEST_XATTR: usize = 64 * 1024;
 pub struct ReadTree {
     /// All of it.
     pub tree: Tree,
+    /// What `lstat` said of its own directory, before anything in it was looked at.
+    pub root: Stat,
     /// How many of its entries were not on record and had to be read.
     pub read: usize,
 }
@@ -45,6 +47,9 @@ pub fn read(
     rules: &IgnoreRules,
     recorded: Option<(&Tree, u64)>,
 ) -> Result<ReadTree, TreeError> {
+    let root = std::fs::metadata(context)
+        .map_err(|source| TreeError::Path { path: context.to_path_buf(), source })?;
+    let root = super::walk::found(&[], &root).stat;
     let mut found = walk(context, rules)?;
     let mut entries = Vec::new();
     entries.resize_with(found.len(), || None);
@@ -54,7 +59,7 @@ pub fn read(
         .map(|(entries, found)| fill(context, entries, found, recorded))
         .try_reduce(|| 0, |a, b| Ok(a + b))?;
     drop(found);
-    Ok(ReadTree { tree: Tree::new(entries.into_iter().flatten().collect()), read })
+    Ok(ReadTree { tree: Tree::new(entries.into_iter().flatten().collect()), root, read })
 }
 
 type Slot = Option<(Box<[u8]>, Entry)>;

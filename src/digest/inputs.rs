@@ -47,6 +47,8 @@ impl Inputs {
             parts.add(format!("{FILES} {name}").trim_end(), hex(&tree::digest(tree)));
         }
         parts.add("platform", surroundings.platform_of(spec));
+        // Another builder than the engine's may have another platform of its own.
+        parts.option("builder", surroundings.builder.as_deref());
         parts.option("target", spec.target.as_deref());
         parts.option("network", spec.network.as_deref());
         for (name, value) in effective_args(spec, sources, surroundings) {
@@ -76,12 +78,17 @@ impl Inputs {
                 ContextSource::Image(reference) => bases
                     .get(reference)
                     .map_or_else(|| reference.clone(), |id| format!("{reference} {id}")),
-                ContextSource::OciLayout(text) | ContextSource::Remote(text) => text.clone(),
+                ContextSource::OciLayout(text) => text.clone(),
+                // It may hold a password.
+                ContextSource::Remote(address) => {
+                    parts.secret(&format!("remote {name}"), address.as_bytes());
+                    continue;
+                }
             };
             parts.add(&format!("context {name}"), text);
         }
         for (reference, identity) in bases {
-            parts.add(&format!("base {}", familiar(reference)), identity.clone());
+            parts.add(&format!("base {reference}"), identity.clone());
         }
         Self { parts: parts.0 }
     }
@@ -99,11 +106,12 @@ impl Inputs {
     }
 }
 
-/// A reference as people write it, from the spelling in which the builder resolves it.
+/// A reference as people write it, from the spelling in which the builder resolves it. For showing only: two references may
+/// be shown alike.
 #[must_use]
 pub fn familiar(reference: &str) -> &str {
     let short = reference.strip_prefix("docker.io/").unwrap_or(reference);
-    short.strip_prefix("library/").unwrap_or(short)
+    short.strip_prefix("library/").filter(|name| !name.contains('/')).unwrap_or(short)
 }
 
 #[derive(Default)]

@@ -23,7 +23,7 @@ const FILES: &str = "files";
 
 /// Whether the value of a part may be shown. Of arguments, labels and the like only digests are kept.
 fn may_be_shown(part: &str) -> bool {
-    const PUBLIC: [&str; 6] = ["target", "platform", "network", "syntax", "base", "context"];
+    const PUBLIC: [&str; 6] = ["target", "platform", "builder", "network", "base", "context"];
     let word = part.split(' ').next().unwrap_or(part);
     PUBLIC.contains(&word)
 }

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::dockerfile::{self, External, Situation};
 use super::ignore::IgnoreRules;
 use super::stat_cache::{StatCache, is_settled};
-use super::tree::{MAIN, Trees, field, hex};
+use super::tree::{MAIN, Stat, Trees, field, hex};
 use super::walk::TreeError;
 use super::{contents, stat_cache};
 use crate::taskfile::model::{ContextSource, ImageSpec};
@@ -23,8 +23,10 @@ pub struct Surroundings {
     pub variables: BTreeMap<String, String>,
     /// Proxy arguments of Docker's configuration, which its client passes to every build.
     pub proxies: BTreeMap<String, String>,
-    /// The platform that the builder builds for where nothing is said, such as `linux/amd64`.
+    /// The platform of the engine, such as `linux/amd64`; its own builder builds for it where nothing is said.
     pub platform: String,
+    /// The builder, where it is not the engine's own.
+    pub builder: Option<String>,
 }
 
 /// Without values: they may be secrets.
@@ -72,6 +74,8 @@ pub struct Sources {
     pub ignore: Option<Vec<u8>>,
     /// The contexts after their ignore rules.
     pub trees: Trees,
+    /// What `lstat` said of each context's own directory.
+    pub roots: BTreeMap<String, Stat>,
     /// What the Dockerfile takes from outside.
     pub external: External,
     /// When the look began, in nanoseconds since 1970.
@@ -113,6 +117,15 @@ pub enum InputError {
         /// What is wrong with it.
         message: String,
     },
+    /// The ignore file of a named context is a link.
+    #[error(
+        "{} is a link, which the builder does not follow as tg would: put a file in its place",
+        path.display()
+    )]
+    LinkedIgnoreFile {
+        /// The file.
+        path: PathBuf,
+    },
     /// A path of the context cannot be read.
     #[error(transparent)]
     Tree(TreeError),
@@ -138,6 +151,7 @@ pub fn read(
         dockerfile,
         ignore,
         trees: Trees::new(),
+        roots: BTreeMap::new(),
         external,
         looked_ns,
         devices: Vec::new(),
@@ -146,6 +160,7 @@ pub fn read(
     sources.add(MAIN, &spec.context, main, recorded)?;
     for (name, source) in &spec.contexts {
         if let ContextSource::Local(path) = source {
+            refuse_linked_ignore_file(path)?;
             sources.add(name, path, ignore_file(path, None)?, recorded)?;
         }
     }
@@ -195,6 +210,7 @@ impl Sources {
         self.devices.extend(device.map(|device| (name.to_owned(), device)));
         self.read += tree.read;
         self.trees.insert(name.to_owned(), tree.tree);
+        self.roots.insert(name.to_owned(), tree.root);
         Ok(())
     }
 
@@ -225,6 +241,13 @@ impl Sources {
             .collect();
         Some(StatCache { looked_ns: self.looked_ns, devices: self.devices.clone(), trees })
     }
+}
+
+/// The builder reads the ignore file of a named context itself, and does not follow a link out of the context.
+fn refuse_linked_ignore_file(context: &Path) -> Result<(), InputError> {
+    let path = context.join(".dockerignore");
+    let linked = path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink());
+    if linked { Err(InputError::LinkedIgnoreFile { path }) } else { Ok(()) }
 }
 
 fn now_ns() -> i64 {

@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::tree::{Entry, Kind, Stat, Tree, Trees};
 
-/// How much later than a change its time stamp may say, in nanoseconds: the kernel stamps files by its tick, at worst 10 ms.
-const TICK_NS: i64 = 100_000_000;
-/// The same for file systems that keep whole or even seconds.
-const COARSE_NS: i64 = 2_100_000_000;
+/// How old a file must be to be believed, in nanoseconds. Time stamps lag by the kernel's tick (10 ms at worst), by two
+/// seconds on coarse file systems; and a page that a program wrote through `mmap` may be written again without a new time
+/// stamp until the kernel has written it back, which it does after 30 seconds (`vm.dirty_expire_centisecs`) and a little.
+const SETTLED_NS: i64 = 60_000_000_000;
 
 /// What was read of the trees of an image, and when.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,8 +47,7 @@ pub fn is_current(recorded: &Entry, now: &Stat, kind: Kind) -> bool {
 #[must_use]
 pub fn is_settled(stat: &Stat, looked_ns: i64) -> bool {
     let youngest = stat.mtime_ns.max(stat.ctime_ns);
-    let coarse = stat.ctime_ns % 1_000_000_000 == 0;
-    youngest < looked_ns.saturating_sub(if coarse { COARSE_NS } else { TICK_NS })
+    youngest < looked_ns.saturating_sub(SETTLED_NS)
 }
 
 /// The device of a directory whose file system is on this machine and stamps every change; nothing for a network file
@@ -56,17 +55,10 @@ pub fn is_settled(stat: &Stat, looked_ns: i64) -> bool {
 #[cfg(target_os = "linux")]
 #[must_use]
 pub fn device_that_keeps_times(directory: &Path) -> Option<u64> {
-    // From linux/magic.h and the file systems' own headers: ext2 to ext4, xfs, btrfs, tmpfs, overlay, zfs, f2fs, bcachefs.
-    const KNOWN: [u64; 8] = [
-        0xef53,
-        0x5846_5342,
-        0x9123_683e,
-        0x0102_1994,
-        0x794c_7630,
-        0x2fc1_2fc1,
-        0xf2f5_2010,
-        0xca45_1a4e,
-    ];
+    // From linux/magic.h and the file systems' own headers: ext2 to ext4, xfs, btrfs, overlay, zfs, f2fs, bcachefs. Not
+    // tmpfs: it never writes pages back, so a program that wrote through `mmap` leaves no time stamp for ever.
+    const KNOWN: [u64; 7] =
+        [0xef53, 0x5846_5342, 0x9123_683e, 0x794c_7630, 0x2fc1_2fc1, 0xf2f5_2010, 0xca45_1a4e];
     let kind = rustix::fs::statfs(directory).ok()?.f_type;
     let known = u64::try_from(kind).is_ok_and(|kind| KNOWN.contains(&kind));
     known.then(|| std::fs::metadata(directory).ok()).flatten().map(|metadata| metadata.dev())
@@ -87,7 +79,7 @@ mod tests {
     const LOOKED: i64 = 1_000_000_000_000_000_123;
 
     fn stat() -> Stat {
-        Stat { mode: 0o644, size: 3, mtime_ns: 5, ctime_ns: LOOKED - 7_000_000_007, inode: 9 }
+        Stat { mode: 0o644, size: 3, mtime_ns: 5, ctime_ns: LOOKED - 70_000_000_007, inode: 9 }
     }
 
     fn cache() -> StatCache {
@@ -123,14 +115,11 @@ mod tests {
         let aged = |ctime_ns| Stat { mtime_ns: 0, ctime_ns, ..stat() };
         for (stat, settled) in [
             (stat(), true),
-            (aged(LOOKED - TICK_NS - 1), true),
-            (aged(LOOKED - TICK_NS), false),
+            (aged(LOOKED - SETTLED_NS - 1), true),
+            (aged(LOOKED - SETTLED_NS), false),
             (aged(LOOKED + 1), false),
             // A modification time in the future says nothing about the next change.
             (Stat { mtime_ns: LOOKED + 1, ..stat() }, false),
-            // Whole seconds: the file system may know nothing finer.
-            (aged(LOOKED / 1_000_000_000 * 1_000_000_000 - 1_000_000_000), false),
-            (aged(LOOKED / 1_000_000_000 * 1_000_000_000 - 3_000_000_000), true),
         ] {
             assert_eq!(is_settled(&stat, LOOKED), settled, "{stat:?}");
         }

@@ -23,7 +23,7 @@ mod told;
 mod transfer;
 
 pub use build::build_request;
-pub use transfer::next_generation;
+pub use transfer::next_generations;
 
 /// The real world of one run.
 pub struct Live<'a> {

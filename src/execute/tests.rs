@@ -333,7 +333,7 @@ async fn where_nothing_ran_nothing_is_looked_at_again() {
     let image = config();
     let steps = [
         skips(ensure(), Reason::ClusterReady { nodes: 2 }),
-        skips(build(), Reason::UpToDate(Key::new("tg1:a"))),
+        skips(build(), Reason::UpToDate { key: Key::new("tg2:a"), notes: Vec::new() }),
         skips(load(), Reason::NodesHave { image, nodes: 2 }),
         runs(test(), Reason::Unconditional),
     ];

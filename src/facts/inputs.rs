@@ -132,7 +132,7 @@ impl World {
                     bases.learned.insert(name, digest.clone());
                     (Some(digest), None)
                 }
-                Err(error) => (last, Some(first_line(&chain(&error)))),
+                Err(error) => (last, Some(last_line(&chain(&error)))),
             },
         };
         let shown = familiar(reference);
@@ -149,15 +149,12 @@ impl World {
             }
             (None, why) => {
                 let why = why.unwrap_or_default();
-                let (identity, note) = match self.in_engine(reference).await {
-                    Some(identity) => {
-                        (identity, format!("base {shown} is taken from Docker: {why}"))
-                    }
-                    None => {
-                        let note = format!("base {shown} is followed by name only: {why}");
-                        ("by name".to_owned(), note)
-                    }
+                let Some(identity) = self.in_engine(reference).await else {
+                    known("unknown".to_owned());
+                    bases.unknown.push(format!("nobody tells what base {shown} is: {why}"));
+                    return;
                 };
+                let note = format!("base {shown} is taken from Docker: {why}");
                 known(identity);
                 bases.notes.push(note);
                 return;
@@ -195,11 +192,12 @@ impl World {
             .filter(|key| *key != current.key)
             .and_then(|key| self.state.manifest(&spec.id, &key));
         let changes = manifest.map(|before| between_manifests(&before, &current.manifest()));
-        let remote = spec.contexts.values().filter_map(|source| match source {
-            ContextSource::Remote(address) => Some(address),
+        // By its name: the address may hold a password.
+        let remote = spec.contexts.iter().filter_map(|(name, source)| match source {
+            ContextSource::Remote(_) => Some(format!("context {name}")),
             _ => None,
         });
-        let unverifiable = current.sources.external.unverifiable.keys().chain(remote).cloned();
+        let unverifiable = current.sources.external.unverifiable.keys().cloned().chain(remote);
         let unverifiable = unverifiable.filter(|_| !spec.assume_fixed).collect();
         InputFacts {
             key: current.key,
@@ -213,6 +211,7 @@ impl World {
     }
 }
 
-fn first_line(text: &str) -> String {
-    text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim().to_owned()
+/// The last line that says something: where tools put what went wrong.
+fn last_line(text: &str) -> String {
+    text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default().trim().to_owned()
 }

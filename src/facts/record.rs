@@ -16,7 +16,7 @@ use crate::names::ImageId;
 
 mod image;
 
-pub use image::{LastBuild, Sent};
+pub use image::{LastBuild, Sent, SentContext};
 
 const SCHEMA: u32 = 1;
 
@@ -77,6 +77,12 @@ impl State {
 
     fn image(&self, id: &ImageId, file: &str) -> PathBuf {
         self.project().join(id.to_string()).join(file)
+    }
+
+    /// The directory that everything is in.
+    #[must_use]
+    pub fn base(&self) -> &Path {
+        &self.base
     }
 
     /// The kubeconfig of a cluster.

@@ -102,9 +102,10 @@ fn build(id: &ImageId, file: &TaskFile, image: &ImageFacts) -> Decision {
     }
     match (&inputs.built, &host.config) {
         (Some(built), Some(config)) if built == config => {
-            Decision::Skip(Reason::UpToDate(key.clone()))
+            Decision::Skip(Reason::UpToDate { key: key.clone(), notes: inputs.notes.clone() })
         }
         (Some(built), Some(_)) => Decision::run(Reason::Replaced { built: built.clone() }),
+        (Some(_), None) => Decision::run(Reason::NoConfigDigest),
         _ => Decision::run(Reason::Unproven),
     }
 }

@@ -63,8 +63,15 @@ pub enum Reason {
         /// What the build made.
         built: ConfigDigest,
     },
+    /// The label has the right key, but Docker does not tell the image's config digest.
+    NoConfigDigest,
     /// Inputs and image have the same key.
-    UpToDate(Key),
+    UpToDate {
+        /// The key.
+        key: Key,
+        /// What is to be said about base images.
+        notes: Vec<String>,
+    },
     /// An earlier step builds the image.
     AfterBuild,
     /// An earlier step creates the cluster.
@@ -132,8 +139,9 @@ impl Reason {
             Self::OtherSchema { .. } => "other-schema",
             Self::Retagged { .. } => "retagged",
             Self::Unproven => "unproven",
+            Self::NoConfigDigest => "no-config-digest",
             Self::Replaced { .. } => "replaced",
-            Self::UpToDate(_) => "up-to-date",
+            Self::UpToDate { .. } => "up-to-date",
             Self::AfterBuild => "after-build",
             Self::AfterCluster => "after-cluster",
             Self::NodesDiffer { .. } => "nodes-differ",
@@ -177,7 +185,7 @@ impl fmt::Display for Reason {
             }
             Self::Retagged { image, built } => write!(
                 f,
-                "the tag was moved by hand to an image of key {}; the build of these inputs made {}",
+                "the tag was moved to an image of key {}; the build of these inputs made {}",
                 image.short(),
                 built.short()
             ),
@@ -189,7 +197,13 @@ impl fmt::Display for Reason {
                 "the tag was moved: this image has its key from a parent or a copy, the build of the key made {}",
                 built.short()
             ),
-            Self::UpToDate(key) => write!(f, "inputs unchanged, key {}", key.short()),
+            Self::NoConfigDigest => f.write_str(
+                "Docker does not tell the config digest of the image (it has attestations or several platforms)",
+            ),
+            Self::UpToDate { key, notes } => {
+                write!(f, "inputs unchanged, key {}", key.short())?;
+                notes.iter().try_for_each(|note| write!(f, "; {note}"))
+            }
             Self::AfterBuild => f.write_str("after the build"),
             Self::AfterCluster => f.write_str("the nodes will be new"),
             Self::NodesDiffer { missing, other, unknown, of } => {

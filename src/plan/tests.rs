@@ -228,11 +228,13 @@ fn an_image_is_built_unless_its_very_build_is_there() {
     let unproven =
         "run [unproven] the label has the right key, but no record says which image that key made";
     check(&app, |w| w.inputs().built = None, unproven);
-    check(&app, |w| w.host().config = None, unproven);
+    let untold = "run [no-config-digest] Docker does not tell the config digest of the image \
+        (it has attestations or several platforms)";
+    check(&app, |w| w.host().config = None, untold);
     let replaced = "run [replaced] the tag was moved: this image has its key from a parent or a copy, \
         the build of the key made bbbbbbbbbbbb";
     check(&app, |w| w.inputs().built = Some(config('b')), replaced);
-    let retagged = "run [retagged] the tag was moved by hand to an image of key bbbbbbbbbbbb; \
+    let retagged = "run [retagged] the tag was moved to an image of key bbbbbbbbbbbb; \
         the build of these inputs made aaaaaaaaaaaa";
     check(&app, |w| w.host().key = Some(key('b')), retagged);
     let schema = "run [other-schema] another version of tg built the image: its key is tg0:aa";
@@ -548,7 +550,7 @@ fn reasons_are_worded_for_people() {
         ),
         (
             Reason::Retagged { image: key('a'), built: config('b') },
-            "the tag was moved by hand to an image of key aaaaaaaaaaaa; the build of these inputs made bbbbbbbbbbbb",
+            "the tag was moved to an image of key aaaaaaaaaaaa; the build of these inputs made bbbbbbbbbbbb",
         ),
         (Reason::NotBuiltByTg, "the image in Docker was not built by tg"),
         (Reason::BuiltAs(text("x")), "the image in Docker was built as `x`"),
@@ -560,10 +562,17 @@ fn reasons_are_worded_for_people() {
             "the label has the right key, but no record says which image that key made",
         ),
         (
+            Reason::NoConfigDigest,
+            "Docker does not tell the config digest of the image (it has attestations or several platforms)",
+        ),
+        (
             Reason::Replaced { built: config('b') },
             "the tag was moved: this image has its key from a parent or a copy, the build of the key made bbbbbbbbbbbb",
         ),
-        (Reason::UpToDate(key('a')), "inputs unchanged, key aaaaaaaaaaaa"),
+        (
+            Reason::UpToDate { key: key('a'), notes: vec![text("note")] },
+            "inputs unchanged, key aaaaaaaaaaaa; note",
+        ),
         (Reason::AfterBuild, "after the build"),
         (Reason::AfterCluster, "the nodes will be new"),
         (differ, "4 of 5 nodes: missing on n1, n2; n3 has bbbbbbbbbbbb; n4: no answer"),
@@ -583,5 +592,5 @@ fn reasons_are_worded_for_people() {
         assert_eq!(reason.to_string(), *expected, "{reason:?}");
         codes.insert(reason.code());
     }
-    assert_eq!(codes.len(), 23, "every reason has a row and a code of its own: {codes:?}");
+    assert_eq!(codes.len(), 24, "every reason has a row and a code of its own: {codes:?}");
 }

@@ -1,16 +1,17 @@
 //! Building so that the built bytes are the hashed bytes: an aliased context with generations, a private tag, a second look.
 //! Depends on: facts, adapters, digest, report::event, error.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::told::Told;
-use super::transfer::Transfer;
-use super::{Live, next_generation};
+use super::transfer::{Generations, Transfer};
+use super::{Live, next_generations};
 use crate::adapters::buildx::{BuildRequest, Progress, ProgressReader, config_digest};
 use crate::adapters::process::{self, Command, ProcessError, Stream};
-use crate::digest::change::{between_manifests, touched};
+use crate::digest::change::{Touched, between_manifests, touched};
 use crate::digest::tree::MAIN;
 use crate::error::{Failure, Kind};
 use crate::execute::interrupted;
@@ -29,7 +30,7 @@ pub fn build_request(
     world: &World,
     spec: &ImageSpec,
     current: &Current,
-    generation: u64,
+    generations: &Generations,
     run: &str,
     cache: BuildCache,
 ) -> BuildRequest {
@@ -40,7 +41,7 @@ pub fn build_request(
     let digest = sources.build_files_digest();
     let own = directory.join(format!("{}-{}", spec.id, &digest[..12]));
     BuildRequest {
-        context: world.state.alias(&spec.id, MAIN, generation),
+        context: alias(world, spec, MAIN, generations),
         dockerfile: own.join("Dockerfile"),
         metadata: directory.join(format!("{run}.json")),
         tag: format!("tg-build/{}:{}-{run}", spec.id.to_string().to_lowercase(), key.short()),
@@ -55,7 +56,7 @@ pub fn build_request(
         add_hosts: spec.add_hosts.clone(),
         secrets: spec.secrets.clone(),
         ssh: spec.ssh.clone(),
-        contexts: contexts(world, spec, current, generation),
+        contexts: contexts(world, spec, current, generations),
         // Only where nobody could say what a base is: otherwise it is told in `contexts`, or in Docker.
         pull: !current.unknown_bases.is_empty(),
         no_cache: cache == BuildCache::Bypass,
@@ -68,7 +69,7 @@ fn contexts(
     world: &World,
     spec: &ImageSpec,
     current: &Current,
-    generation: u64,
+    generations: &Generations,
 ) -> BTreeMap<String, String> {
     let pinned = |reference: &str| {
         let digest = current.pins.get(reference)?;
@@ -76,9 +77,7 @@ fn contexts(
     };
     let named = spec.contexts.iter().map(|(name, source)| {
         let text = match source {
-            ContextSource::Local(_) => {
-                world.state.alias(&spec.id, name, generation).display().to_string()
-            }
+            ContextSource::Local(_) => alias(world, spec, name, generations).display().to_string(),
             ContextSource::Image(reference) => {
                 pinned(reference).unwrap_or_else(|| source.to_string())
             }
@@ -89,6 +88,11 @@ fn contexts(
     let bases = current.sources.external.images.keys();
     let bases = bases.filter_map(|reference| Some((reference.clone(), pinned(reference)?)));
     bases.chain(named).collect()
+}
+
+fn alias(world: &World, spec: &ImageSpec, context: &str, generations: &Generations) -> PathBuf {
+    let generation = generations.get(context).copied().unwrap_or_default();
+    world.state.alias(&spec.id, context, generation)
 }
 
 impl Live<'_> {
@@ -102,19 +106,21 @@ impl Live<'_> {
             return Err(Failure::said(Kind::TaskFile, format!("unknown image `{image}`")));
         };
         self.check_secrets(spec)?;
+        let _lock = self.lock_build(name, spec).await?;
         let volatile = self.volatile_args(spec).await?;
         let mut current = self.look(spec).await?;
         let mut moved = Vec::new();
-        for _ in 0..ATTEMPTS {
+        for attempt in 1..=ATTEMPTS {
             for note in &current.notes {
                 self.note(name, note, false);
             }
-            let generation = next_generation(self.world, spec, &current).await;
+            let generations = next_generations(self.world, spec, &current, cache).await;
             let mut request =
-                build_request(self.world, spec, &current, generation, &self.run, cache);
+                build_request(self.world, spec, &current, &generations, &self.run, cache);
             request.args.extend(volatile.clone());
-            let built = self.build_once(name, spec, &current, generation, &request).await;
-            match self.settle(spec, &request, &current, built).await? {
+            let built = self.build_once(name, spec, &current, &generations, &request).await;
+            let last = attempt == ATTEMPTS;
+            match self.settle(spec, &request, &current, built, last).await? {
                 Settled::Done(config, summary) => {
                     return Ok(format!("{} is {} ({summary})", spec.tag, config.short()));
                 }
@@ -130,8 +136,39 @@ impl Live<'_> {
             "the inputs of `{image}` keep changing while it is built: {}",
             shortened(&moved)
         );
-        Err(Failure::said(Kind::Build, message)
-            .hint("exclude files that the build itself writes in .dockerignore"))
+        let state = self.world.state.base();
+        let inside = state.canonicalize().is_ok_and(|state| {
+            spec.context.canonicalize().is_ok_and(|context| state.starts_with(context))
+        });
+        let hint = match inside {
+            true => {
+                "tg's own records are in the context: exclude them in .dockerignore, or set TG_STATE_DIR"
+            }
+            false => "exclude files that the build itself writes in .dockerignore",
+        };
+        Err(Failure::said(Kind::Build, message).hint(hint))
+    }
+
+    /// Lets no other tg build this image at the same time: both would use one set of aliases.
+    async fn lock_build(&self, name: &StepName, spec: &ImageSpec) -> Result<File, Failure> {
+        let internal = |error: std::io::Error| Failure::new(Kind::Internal, error);
+        let lock = self.world.state.build_lock(&spec.id).map_err(internal)?;
+        if lock.try_lock().is_ok() {
+            return Ok(lock);
+        }
+        self.note(name, format!("waiting for another tg that builds `{}`", spec.id), false);
+        let waiting = lock.try_clone().map_err(internal)?;
+        tokio::select! {
+            // A lock is the open file's, which both handles are.
+            locked = tokio::task::spawn_blocking(move || waiting.lock()) => match locked {
+                Ok(locked) => locked.map_err(internal)?,
+                Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+            },
+            () = self.world.interrupt.requested() => {
+                return Err(interrupted(self.world.interrupt.signal().unwrap_or(2)));
+            }
+        }
+        Ok(lock)
     }
 
     async fn look(&self, spec: &ImageSpec) -> Result<Current, Failure> {
@@ -145,11 +182,11 @@ impl Live<'_> {
         name: &StepName,
         spec: &ImageSpec,
         current: &Current,
-        generation: u64,
+        generations: &Generations,
         request: &BuildRequest,
     ) -> Result<Attempt, Failure> {
         self.write_build_files(request, current)?;
-        let transfer = self.begin_transfer(spec, current, generation).await?;
+        let transfer = self.begin_transfer(spec, generations).await?;
         let mut told = Told::default();
         let mut reader = ProgressReader::default();
         let status = process::stream(&request.command(), &self.world.interrupt, |from, bytes| {
@@ -164,7 +201,7 @@ impl Live<'_> {
         let metadata = std::fs::read_to_string(&request.metadata).unwrap_or_default();
         let _ = std::fs::remove_file(&request.metadata);
         let status = status.map_err(|error| self.builder_error(error))?;
-        let arrived = (status.success() || told.all_arrived()).then_some(told.arrived);
+        let arrived = told.all_arrived().then(|| (told.arrived.clone(), told.copies));
         let result = match (status.success(), config_digest(&metadata)) {
             (false, _) => Err(told.failure(spec)),
             (true, Some(config)) => {
@@ -203,8 +240,9 @@ impl Live<'_> {
         request: &BuildRequest,
         current: &Current,
         built: Result<Attempt, Failure>,
+        last: bool,
     ) -> Result<Settled, Failure> {
-        let outcome = self.settled(spec, request, current, built).await;
+        let outcome = self.settled(spec, request, current, built, last).await;
         // Left over, it would only be one more name of the same image: no reason to fail.
         let _ = self.world.engine.untag(&request.tag).await;
         if let Ok(Settled::Done(config, _)) = &outcome {
@@ -220,18 +258,23 @@ impl Live<'_> {
         request: &BuildRequest,
         current: &Current,
         built: Result<Attempt, Failure>,
+        last: bool,
     ) -> Result<Settled, Failure> {
         let Attempt { result, transfer, arrived } = built?;
         let after = self.look(spec).await;
         let moved = after.as_ref().ok().map(|after| moved_between(current, after));
         // What a build that fails later on was sent is there all the same; but while files moved, nobody knows what was sent.
-        if let (Some(arrived), Some([])) = (arrived, moved.as_deref()) {
-            self.end_transfer(spec, transfer, current, arrived).await?;
+        if let (Some((arrived, copies)), true) =
+            (arrived, moved.as_ref().is_some_and(Moved::is_nothing))
+        {
+            self.end_transfer(spec, transfer, current, &arrived, copies).await?;
         }
         let (config, summary) = result?;
         let (after, moved) = (after?, moved.unwrap_or_default());
-        if !moved.is_empty() {
-            return Ok(Settled::Moved(Box::new(after), moved));
+        // Something is written into an ignored corner all the time, most likely: that must not keep the image for ever.
+        let accepted = moved.is_nothing() || (last && moved.only_directories);
+        if !accepted {
+            return Ok(Settled::Moved(Box::new(after), moved.what));
         }
         let tagged = self.world.engine.tag(&request.tag, &spec.tag).await;
         tagged.map_err(|error| Failure::new(Kind::Docker, error))?;
@@ -317,8 +360,8 @@ fn drop_old(own: &Path) {
 struct Attempt {
     result: Result<(ConfigDigest, String), Failure>,
     transfer: Transfer,
-    /// How many copies of contexts the builder made, if all of them arrived.
-    arrived: Option<usize>,
+    /// The contexts that the builder has now, and how many copies it made, if all that it asked for arrived.
+    arrived: Option<(BTreeSet<String>, usize)>,
 }
 
 enum Settled {
@@ -327,13 +370,37 @@ enum Settled {
     Moved(Box<Current>, Vec<String>),
 }
 
-/// What moved between two looks. A file that has its old content again was another one in between, as far as anyone knows.
-fn moved_between(before: &Current, after: &Current) -> Vec<String> {
+/// What moved between two looks.
+#[derive(Default)]
+struct Moved {
+    what: Vec<String>,
+    /// The key is the same, and so is every file: something came and went, perhaps something that is ignored.
+    only_directories: bool,
+}
+
+impl Moved {
+    fn is_nothing(&self) -> bool {
+        self.what.is_empty()
+    }
+}
+
+/// A file that has its old content again was another one in between, as far as anyone knows; and where a directory was
+/// written to, something may have been there in between.
+fn moved_between(before: &Current, after: &Current) -> Moved {
     if before.key != after.key {
         let changes = between_manifests(&before.manifest(), &after.manifest());
-        return changes.iter().map(ToString::to_string).collect();
+        let what = changes.iter().map(ToString::to_string).collect();
+        return Moved { what, only_directories: false };
     }
-    touched(&before.sources.trees, &after.sources.trees)
+    let files = touched(&before.sources.trees, &after.sources.trees, Touched::Files);
+    if !files.is_empty() {
+        return Moved { what: files, only_directories: false };
+    }
+    let mut what = touched(&before.sources.trees, &after.sources.trees, Touched::Directories);
+    if before.sources.roots != after.sources.roots {
+        what.push("the context's own directory (written to)".to_owned());
+    }
+    Moved { what, only_directories: true }
 }
 
 /// The first names of a list that may be long.

@@ -1,9 +1,10 @@
 //! What a build told, kept as far as its end needs it.
-//! Depends on: adapters::buildx, error, taskfile::model.
+//! Depends on: adapters::buildx, digest::tree, error, taskfile::model.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use crate::adapters::buildx::Progress;
+use crate::digest::tree::MAIN;
 use crate::error::{Failure, Kind};
 use crate::taskfile::model::ImageSpec;
 
@@ -17,6 +18,14 @@ fn is_transfer(step: &str) -> bool {
             && (step.ends_with("] load from client") || step.ends_with("] load .dockerignore")))
 }
 
+/// The name of the context that a step brings.
+fn context_of(step: &str) -> Option<String> {
+    if step == "[internal] load build context" {
+        return Some(MAIN.to_owned());
+    }
+    Some(step.strip_prefix("[context ")?.strip_suffix("] load from client")?.to_owned())
+}
+
 /// What a build told, as far as its end needs it.
 #[derive(Default)]
 pub(super) struct Told {
@@ -24,7 +33,10 @@ pub(super) struct Told {
     pub(super) cached: usize,
     /// Transfers of contexts that were begun, and that ended well.
     awaited: usize,
-    pub(super) arrived: usize,
+    /// How many ended well; each leaves a copy at the builder.
+    pub(super) copies: usize,
+    /// The contexts that the builder has now.
+    pub(super) arrived: BTreeSet<String>,
     last: VecDeque<String>,
     errors: Vec<String>,
 }
@@ -33,7 +45,10 @@ impl Told {
     pub(super) fn take(&mut self, progress: Progress) {
         match progress {
             Progress::Started(name) => self.awaited += usize::from(is_transfer(&name)),
-            Progress::Finished { name, .. } if is_transfer(&name) => self.arrived += 1,
+            Progress::Finished { name, .. } if is_transfer(&name) => {
+                self.copies += 1;
+                self.arrived.extend(context_of(&name));
+            }
             Progress::Finished { name, cached }
                 if name.starts_with('[') && !name.starts_with("[internal]") =>
             {
@@ -53,7 +68,7 @@ impl Told {
 
     /// Whether every context that the builder asked for was sent to its end.
     pub(super) fn all_arrived(&self) -> bool {
-        self.awaited > 0 && self.awaited == self.arrived
+        self.awaited > 0 && self.awaited == self.copies
     }
 
     pub(super) fn failure(self, spec: &ImageSpec) -> Failure {

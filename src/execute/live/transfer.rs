@@ -1,43 +1,53 @@
 //! What the builder is sent, and what it keeps of it: aliases of contexts with generations.
 //! Depends on: facts, adapters, digest, error.
 
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::Live;
 use crate::adapters::copies;
-use crate::digest::tree::{MAIN, Trees, hides_a_change};
+use crate::digest::tree::{MAIN, Tree, hides_a_change};
 use crate::error::{Failure, Kind};
 use crate::facts::gather::World;
 use crate::facts::inputs::Current;
-use crate::facts::record::Sent;
-use crate::taskfile::model::{ContextSource, ImageSpec};
+use crate::facts::record::{Sent, SentContext};
+use crate::taskfile::model::{BuildCache, ContextSource, ImageSpec};
+
+/// The number in the alias of each context.
+pub(super) type Generations = BTreeMap<String, u64>;
 
 /// A transfer that has been announced in the records.
 pub(super) struct Transfer {
     sent: Sent,
-    /// The builder's copies when a new generation began; `None` when the generation is an old one.
+    /// The builder's copies before; `None` where none will be new.
     copies_before: Option<BTreeSet<String>>,
 }
 
-/// The number for the aliases of the contexts: a new one when the builder could not see what changed, or when what it
-/// holds is unknown.
-pub async fn next_generation(world: &World, spec: &ImageSpec, current: &Current) -> u64 {
-    next(&world.state.sent(&spec.id), &current.sources.trees, &builder(world).await)
+/// The numbers for the aliases of the contexts. One is new when the builder could not see what changed, when what it holds
+/// is unknown, and when nothing that it holds is to be used.
+pub async fn next_generations(
+    world: &World,
+    spec: &ImageSpec,
+    current: &Current,
+    cache: BuildCache,
+) -> Generations {
+    let mut sent = world.state.sent(&spec.id);
+    if cache == BuildCache::Bypass || sent.builder != builder(world).await {
+        sent.contexts.values_mut().for_each(|context| context.tree = None);
+    }
+    let trees = current.sources.trees.iter();
+    trees.map(|(name, now)| (name.clone(), next(sent.contexts.get(name), now))).collect()
 }
 
-fn next(sent: &Sent, now: &Trees, builder: &str) -> u64 {
-    let hidden = |before: &Trees| {
-        now.iter()
-            .any(|(name, now)| before.get(name).is_some_and(|before| hides_a_change(before, now)))
-    };
-    match &sent.trees {
-        Some(before) if sent.builder == builder && !hidden(before) => sent.generation,
+fn next(sent: Option<&SentContext>, now: &Tree) -> u64 {
+    let last = sent.map_or(0, |sent| sent.generation);
+    match sent.and_then(|sent| sent.tree.as_ref()) {
+        Some(before) if !hides_a_change(before, now) => last,
         // From the clock, so that it is new even if the record is one of an earlier time.
         _ => {
             let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_micros();
-            u64::try_from(now).unwrap_or_default().max(sent.generation + 1)
+            u64::try_from(now).unwrap_or_default().max(last + 1)
         }
     }
 }
@@ -46,7 +56,11 @@ fn next(sent: &Sent, now: &Trees, builder: &str) -> u64 {
 /// does not tell.
 async fn builder(world: &World) -> String {
     let id = world.engine.id().await.unwrap_or_default();
-    if id.is_empty() { id } else { format!("{id} {}", world.builder) }
+    if id.is_empty() {
+        // Not even equal to itself a moment later.
+        return format!("{:?}", SystemTime::now());
+    }
+    format!("{id} {}", world.builder)
 }
 
 impl Live<'_> {
@@ -55,31 +69,32 @@ impl Live<'_> {
     pub(super) async fn begin_transfer(
         &self,
         spec: &ImageSpec,
-        current: &Current,
-        generation: u64,
+        generations: &Generations,
     ) -> Result<Transfer, Failure> {
         let internal = |error: std::io::Error| Failure::new(Kind::Internal, error);
         let state = &self.world.state;
-        let before = state.sent(&spec.id);
+        let mut sent = state.sent(&spec.id);
         let builder = builder(self.world).await;
-        let fresh = generation != before.generation;
-        let same_builder = before.builder == builder;
-        let mut sent = Sent { generation, trees: None, builder, ..before.clone() };
+        if sent.builder != builder {
+            // Another builder may have others under the same names.
+            sent = Sent { builder, ..Sent::default() };
+        }
+        let number = |name: &str| sent.contexts.get(name).map(|context| context.generation);
+        let fresh = generations.iter().any(|(name, new)| number(name) != Some(*new));
+        let unknown = |(name, new): (&String, &u64)| {
+            (name.clone(), SentContext { generation: *new, tree: None })
+        };
+        sent.contexts = generations.iter().map(unknown).collect();
         if fresh {
             sent.obsolete.append(&mut sent.copies);
-            // Another builder may have others under the same names.
-            sent.obsolete.retain(|_| same_builder);
-            for context in current.sources.trees.keys() {
-                // A link that stays is in nobody's way.
-                let _ = std::fs::remove_file(state.alias(&spec.id, context, before.generation));
-            }
         }
         state.record_sent(&spec.id, &sent).map_err(internal)?;
-        link(&spec.context, &state.alias(&spec.id, MAIN, generation)).map_err(internal)?;
-        for (name, source) in &spec.contexts {
-            if let ContextSource::Local(path) = source {
-                link(path, &state.alias(&spec.id, name, generation)).map_err(internal)?;
-            }
+        for (name, generation) in generations {
+            let path = match spec.contexts.get(name) {
+                Some(ContextSource::Local(path)) => path,
+                _ => &spec.context,
+            };
+            link(path, &state.alias(&spec.id, name, *generation)).map_err(internal)?;
         }
         let copies_before = match fresh {
             true => copies::list(&spec.contexts, &self.world.interrupt).await.ok(),
@@ -88,22 +103,27 @@ impl Live<'_> {
         Ok(Transfer { sent, copies_before })
     }
 
-    /// Records what the builder holds once everything arrived, and drops its copies of earlier generations. `arrived` is
-    /// how many copies the builder said it made.
+    /// Records what the builder holds of the contexts that arrived, and drops its copies of earlier generations. `copies` is
+    /// how many copies it said it made.
     pub(super) async fn end_transfer(
         &self,
         spec: &ImageSpec,
         transfer: Transfer,
         current: &Current,
-        arrived: usize,
+        arrived: &BTreeSet<String>,
+        copies: usize,
     ) -> Result<(), Failure> {
         let interrupt = &self.world.interrupt;
-        let mut sent = Sent { trees: Some(current.sources.trees.clone()), ..transfer.sent };
+        let mut sent = transfer.sent;
+        for (name, context) in &mut sent.contexts {
+            let tree = current.sources.trees.get(name).filter(|_| arrived.contains(name));
+            context.tree = tree.cloned();
+        }
         if let Some(before) = transfer.copies_before {
             let after = copies::list(&spec.contexts, interrupt).await.unwrap_or_default();
             let new: Vec<String> = after.difference(&before).cloned().collect();
             // More than ours: somebody else builds, too, and nobody can tell whose is which.
-            if new.len() == arrived {
+            if new.len() <= copies {
                 sent.copies = new;
             }
         }
@@ -115,8 +135,26 @@ impl Live<'_> {
             }
         }
         sent.obsolete = left;
+        self.drop_aliases(spec, &sent);
         let recorded = self.world.state.record_sent(&spec.id, &sent);
         recorded.map_err(|error| Failure::new(Kind::Internal, error))
+    }
+
+    /// Removes the links of earlier generations.
+    fn drop_aliases(&self, spec: &ImageSpec, sent: &Sent) {
+        let state = &self.world.state;
+        let used = sent.contexts.iter();
+        let used: BTreeSet<PathBuf> =
+            used.map(|(name, sent)| state.alias(&spec.id, name, sent.generation)).collect();
+        let directory = state.alias(&spec.id, MAIN, 0);
+        let links = directory.parent().and_then(|directory| std::fs::read_dir(directory).ok());
+        for link in links.into_iter().flatten().flatten() {
+            if link.file_type().is_ok_and(|kind| kind.is_symlink()) && !used.contains(&link.path())
+            {
+                // A link that stays is in nobody's way.
+                let _ = std::fs::remove_file(link.path());
+            }
+        }
     }
 }
 

@@ -2,22 +2,24 @@
 //! the stat cache.
 //! Depends on: std, serde, digest (types), names.
 
+use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
-use super::{SCHEMA, State, read, write_hint};
+use super::{SCHEMA, State, read, write, write_hint};
 use crate::digest::manifest::{Manifest, decode, encode};
 use crate::digest::stat_cache::StatCache;
-use crate::digest::tree::{MAIN, Trees, hex};
+use crate::digest::tree::{MAIN, Tree, hex};
 use crate::names::{ConfigDigest, ImageId, Key};
 
 /// How many manifests are kept of an image: enough to compare what a day of branches was made from.
 const MANIFESTS: usize = 8;
 const MANIFEST: &str = "manifest 1";
-const SENT: &str = "sent 1";
+const SENT: &str = "sent 2";
 const STAT_CACHE: &str = "stat-cache 1";
 
 /// The last build of an image.
@@ -36,19 +38,26 @@ struct BuildRecord {
     config: String,
 }
 
-/// What the builder was last sent under an alias.
+/// What the builder was last sent of an image's contexts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sent {
-    /// The number in the alias.
-    pub generation: u64,
     /// The builder that it was sent to.
     pub builder: String,
-    /// Absent while a transfer is under way: what the builder holds is unknown then.
-    pub trees: Option<Trees>,
-    /// The builder's names for its copies of the contexts, where they could be told from others.
+    /// Each context by its name.
+    pub contexts: BTreeMap<String, SentContext>,
+    /// The builder's names for its copies of these contexts, where they could be told from others.
     pub copies: Vec<String>,
     /// The same of earlier generations, which are to be removed.
     pub obsolete: Vec<String>,
+}
+
+/// What the builder was last sent under an alias.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SentContext {
+    /// The number in the alias.
+    pub generation: u64,
+    /// Absent while a transfer is under way, and when none was seen: what the builder holds is unknown then.
+    pub tree: Option<Tree>,
 }
 
 impl State {
@@ -68,6 +77,16 @@ impl State {
             name => format!("-{}", &hex(&sha2::Sha256::digest(name))[..12]),
         };
         self.image(id, &format!("{id}{context}-{}-{generation}", self.project))
+    }
+
+    /// The file that a tg locks while it builds an image.
+    ///
+    /// # Errors
+    /// What the system said when it could not be opened.
+    pub fn build_lock(&self, id: &ImageId) -> std::io::Result<File> {
+        let path = self.image(id, "lock");
+        std::fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
+        File::options().create(true).truncate(false).read(true).write(true).open(path)
     }
 
     /// The last build of an image.
@@ -130,7 +149,7 @@ impl State {
         }
     }
 
-    /// The generation last used for an image's contexts, and what was sent under it when that is known.
+    /// What the builder was sent, as far as that is known.
     #[must_use]
     pub fn sent(&self, id: &ImageId) -> Sent {
         read_bytes(SENT, &self.image(id, "sent")).unwrap_or_default()
@@ -141,7 +160,8 @@ impl State {
     /// # Errors
     /// What the system said when it could not be written.
     pub fn record_sent(&self, id: &ImageId, sent: &Sent) -> std::io::Result<()> {
-        write_hint(&self.image(id, "sent"), &bytes_of(SENT, sent)?)
+        // Waits for the disk: an older record that came back after a crash of the machine would be believed.
+        write(&self.image(id, "sent"), &bytes_of(SENT, sent)?)
     }
 
     /// What was read of an image's contexts, and when.
