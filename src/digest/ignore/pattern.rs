@@ -30,6 +30,8 @@ pub(super) struct Wild {
     /// Every path that matches begins and ends with these, which do not overlap.
     prefix: Box<str>,
     suffix: Box<str>,
+    /// Every path that matches has these bytes.
+    bytes: ByteSet,
     middle: Middle,
 }
 
@@ -41,15 +43,34 @@ enum Middle {
     Expression(Regex),
 }
 
+/// Some bytes. Two that differ can count as one, so that a set fits a word.
+#[derive(Clone, Copy, Debug)]
+struct ByteSet(u64);
+
+impl ByteSet {
+    fn of(bytes: &[u8]) -> Self {
+        Self(bytes.iter().fold(0, |set, byte| set | 1 << (byte % 64)))
+    }
+
+    fn holds(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
 /// A path, as bytes and, once a regular expression is asked, as text.
 pub(super) struct Subject<'a> {
     bytes: &'a [u8],
+    set: OnceCell<ByteSet>,
     text: OnceCell<Cow<'a, str>>,
 }
 
 impl<'a> Subject<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, text: OnceCell::new() }
+        Self { bytes, set: OnceCell::new(), text: OnceCell::new() }
+    }
+
+    fn set(&self) -> ByteSet {
+        *self.set.get_or_init(|| ByteSet::of(self.bytes))
     }
 
     /// Go's expressions see U+FFFD for every byte that is not part of a character.
@@ -80,14 +101,30 @@ impl Kind {
         let (pattern, bytes) = (pattern.as_bytes(), path.bytes);
         Ok(match self {
             Self::Exact => bytes == pattern,
-            Self::Prefix => bytes.starts_with(&pattern[..pattern.len() - 2]),
+            Self::Prefix => begins(bytes, &pattern[..pattern.len() - 2]),
             Self::Suffix => {
                 let suffix = &pattern[2..];
-                bytes.ends_with(suffix) || suffix.strip_prefix(b"/") == Some(bytes)
+                ends(bytes, suffix) || suffix.strip_prefix(b"/") == Some(bytes)
             }
             Self::Wild(wild) => wild.matches(path),
             Self::Malformed(message) => return Err(message),
         })
+    }
+}
+
+/// As `starts_with`, and quicker for the many that differ in the first byte already, and for no prefix at all.
+fn begins(bytes: &[u8], prefix: &[u8]) -> bool {
+    match prefix.first() {
+        None => true,
+        first => bytes.first() == first && bytes.starts_with(prefix),
+    }
+}
+
+/// As `ends_with`, and quicker for the many that differ in the last byte already, and for no suffix at all.
+fn ends(bytes: &[u8], suffix: &[u8]) -> bool {
+    match suffix.last() {
+        None => true,
+        last => bytes.last() == last && bytes.ends_with(suffix),
     }
 }
 
@@ -97,6 +134,7 @@ impl Wild {
             return Ok(Self {
                 prefix: "".into(),
                 suffix: "".into(),
+                bytes: ByteSet::of(b""),
                 middle: Middle::Expression(regexp::compile(expression)?),
             });
         }
@@ -114,19 +152,23 @@ impl Wild {
             Some(rest) if pattern[..end].ends_with("**") => rest,
             _ => suffix,
         };
-        Ok(Self { prefix: prefix.into(), suffix: suffix.into(), middle })
+        // For the same reason no slash is required.
+        let literal = |byte: &u8| !matches!(byte, b'*' | b'?' | b'/');
+        let bytes = ByteSet::of(&pattern.bytes().filter(literal).collect::<Vec<_>>());
+        Ok(Self { prefix: prefix.into(), suffix: suffix.into(), bytes, middle })
     }
 
     fn matches(&self, path: &Subject<'_>) -> bool {
-        let Some(rest) = path.bytes.strip_prefix(self.prefix.as_bytes()) else {
+        let (prefix, suffix) = (self.prefix.as_bytes(), self.suffix.as_bytes());
+        let (bytes, fixed) = (path.bytes, prefix.len() + suffix.len());
+        if bytes.len() < fixed || !begins(bytes, prefix) || !ends(bytes, suffix) {
             return false;
-        };
-        let Some(middle) = rest.strip_suffix(self.suffix.as_bytes()) else {
-            return false;
-        };
+        }
         match &self.middle {
-            Middle::Star => !middle.contains(&b'/'),
-            Middle::Expression(expression) => expression.is_match(path.text()),
+            Middle::Star => !bytes[prefix.len()..bytes.len() - suffix.len()].contains(&b'/'),
+            Middle::Expression(expression) => {
+                path.set().holds(self.bytes) && expression.is_match(path.text())
+            }
         }
     }
 }
