@@ -117,6 +117,16 @@ impl Tree {
         self.0.get(at).map(|(_, entry)| entry)
     }
 
+    /// The tree without what only tells whether a path may have changed: it is kept to be compared, not to be trusted.
+    #[must_use]
+    pub fn without_times(&self) -> Self {
+        let bare = |entry: &Entry| {
+            let stat = Stat { mode: entry.stat.mode, ..Stat::default() };
+            Entry { stat, ..entry.clone() }
+        };
+        Self(self.0.iter().map(|(path, entry)| (path.clone(), bare(entry))).collect())
+    }
+
     /// The part of the tree whose entries have a property.
     #[must_use]
     pub fn filtered(&self, keep: impl Fn(&Entry) -> bool) -> Self {

@@ -33,11 +33,12 @@ impl Current {
     /// What there is to remember of a build of this.
     #[must_use]
     pub fn manifest(&self) -> Manifest {
+        let trees = self.sources.trees.iter();
         Manifest {
             key: self.key.as_str().to_owned(),
             parts: self.inputs.parts.clone(),
             lines: lines(&self.sources.dockerfile),
-            trees: self.sources.trees.clone(),
+            trees: trees.map(|(name, tree)| (name.clone(), tree.without_times())).collect(),
         }
     }
 }
