@@ -9,14 +9,14 @@ use libfuzzer_sys::fuzz_target;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
-use tg::digest::change::{between_manifests, touched};
+use tg::digest::change::{Touched, between_manifests, touched};
 use tg::digest::manifest::{Manifest, decode, encode};
 use tg::digest::stat_cache::StatCache;
 use tg::digest::tree::{Tree, digest, hides_a_change};
 use tg::facts::record::Sent;
 
 fuzz_target!(|input: &[u8]| {
-    for kind in ["manifest 1", "sent 1", "stat-cache 1"] {
+    for kind in ["manifest 1", "sent 2", "stat-cache 1"] {
         assert_eq!(decode::<Manifest>(kind, input), None, "somebody found a SHA-256");
     }
     let Some((cut, rest)) = input.split_first() else { return };
@@ -29,8 +29,8 @@ fuzz_target!(|input: &[u8]| {
         }
         before.trees.values().for_each(look);
     }
-    if let Some(sent) = read::<Sent>("sent 1", rest) {
-        sent.trees.iter().flat_map(|trees| trees.values()).for_each(look);
+    if let Some(sent) = read::<Sent>("sent 2", rest) {
+        sent.contexts.values().filter_map(|context| context.tree.as_ref()).for_each(look);
     }
     if let Some(cache) = read::<StatCache>("stat-cache 1", rest) {
         for (name, device) in &cache.devices {
@@ -60,7 +60,9 @@ fn compare(before: &Manifest, after: &Manifest) {
     for change in &changes {
         assert!(!change.to_string().is_empty());
     }
-    let _ = touched(&before.trees, &after.trees);
+    for what in [Touched::Files, Touched::Directories] {
+        let _ = touched(&before.trees, &after.trees, what);
+    }
     for (name, tree) in &before.trees {
         if let Some(now) = after.trees.get(name) {
             let _ = hides_a_change(tree, now);
