@@ -55,6 +55,7 @@ impl Case {
     fn ours(&self) -> Result<External, DockerfileError> {
         let situation = Situation {
             args: &self.args,
+            volatile: &BTreeSet::new(),
             platform: self.platform.as_deref().unwrap_or("linux/amd64"),
             build_platform: "linux/amd64",
             target: self.target.as_deref(),

@@ -29,19 +29,21 @@ pub(crate) fn explain(
         },
     };
     let ignore = ignore.map_err(|error| Failure::new(Kind::TaskFile, error))?;
+    let here = std::env::current_dir().ok();
     for path in paths {
-        explain_one(ui, root, ignore.as_ref(), path)?;
+        explain_one(ui, here.as_deref(), root, ignore.as_ref(), path)?;
     }
     Ok(())
 }
 
 fn explain_one(
     ui: Ui,
+    here: Option<&Path>,
     root: &Path,
     ignore: Option<&IgnoreFile>,
     path: &Path,
 ) -> Result<(), Failure> {
-    let relative = relative(root, path)?;
+    let relative = relative(root, here, path)?;
     let exists = root.join(OsStr::from_bytes(&relative)).symlink_metadata().is_ok();
     let explanation = ignore.map(|file| file.rules.explain(&relative)).transpose();
     let explanation = explanation.map_err(|bad| {
@@ -67,24 +69,54 @@ fn image_of<'a>(file: &'a TaskFile, image: Option<&str>) -> Result<&'a ImageSpec
     })
 }
 
-/// The path as the rules see it: relative to the context, without `.`, `..` and a slash at the end.
-fn relative(root: &Path, path: &Path) -> Result<Vec<u8>, Failure> {
-    let outside = || {
+/// The path as the rules see it: relative to the context, without `.`, `..` and a slash at the end. A path that is there
+/// only as seen from the working directory, somewhere in the context, is taken from there.
+fn relative(root: &Path, here: Option<&Path>, path: &Path) -> Result<Vec<u8>, Failure> {
+    let exists = |path: &Path| path.symlink_metadata().is_ok();
+    let found = if path.is_absolute() {
+        inside(root, path)
+    } else {
+        let named = plain(path);
+        let there =
+            named.as_ref().is_some_and(|bytes| exists(&root.join(OsStr::from_bytes(bytes))));
+        let here = here.filter(|here| inside(root, here).is_some());
+        let from_here = here.map(|here| here.join(path)).filter(|path| !there && exists(path));
+        from_here.and_then(|path| inside(root, &path)).or(named)
+    };
+    found.ok_or_else(|| {
         let message = format!("{} is not in the context {}", path.display(), root.display());
         Failure::said(Kind::Usage, message)
-    };
-    let inside = match path.is_absolute() {
-        true => path.strip_prefix(root).map_err(|_not_a_prefix| outside())?,
-        false => path,
-    };
+    })
+}
+
+/// An absolute path as it is in the context, also when links lead there.
+fn inside(root: &Path, path: &Path) -> Option<Vec<u8>> {
+    let real = root.canonicalize().ok().zip(real(path));
+    let real = real.and_then(|(root, path)| plain(path.strip_prefix(root).ok()?));
+    real.or_else(|| plain(path.strip_prefix(root).ok()?))
+}
+
+/// The path without links in its directories, as far as these are there. Its last part may be a link that is asked about.
+fn real(path: &Path) -> Option<PathBuf> {
+    if matches!(path.components().next_back(), Some(Component::ParentDir)) {
+        return path.canonicalize().ok();
+    }
+    path.ancestors().skip(1).find_map(|directory| {
+        let rest = path.strip_prefix(directory).ok()?;
+        Some(directory.canonicalize().ok()?.join(rest))
+    })
+}
+
+/// A relative path by its names, unless it leads out or to where it began.
+fn plain(path: &Path) -> Option<Vec<u8>> {
     let mut parts: Vec<&[u8]> = Vec::new();
-    for component in inside.components() {
+    for component in path.components() {
         match component {
             Component::Normal(name) => parts.push(name.as_bytes()),
             Component::CurDir => {}
-            Component::ParentDir => drop(parts.pop().ok_or_else(outside)?),
-            _ => return Err(outside()),
+            Component::ParentDir => drop(parts.pop()?),
+            _ => return None,
         }
     }
-    if parts.is_empty() { Err(outside()) } else { Ok(parts.join(&b'/')) }
+    if parts.is_empty() { None } else { Some(parts.join(&b'/')) }
 }

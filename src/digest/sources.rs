@@ -174,17 +174,19 @@ fn external(
 ) -> Result<External, InputError> {
     let malformed =
         |line, message| InputError::Dockerfile { path: spec.dockerfile.clone(), line, message };
-    let text =
-        std::str::from_utf8(dockerfile).map_err(|error| malformed(None, error.to_string()))?;
+    // The builder takes any bytes, as in a comment in Latin-1.
+    let text = String::from_utf8_lossy(dockerfile);
     let contexts: BTreeSet<String> = spec.contexts.keys().cloned().collect();
+    let volatile: BTreeSet<String> = spec.volatile_args.keys().cloned().collect();
     let situation = Situation {
         args: &surroundings.args_of(spec),
+        volatile: &volatile,
         platform: &surroundings.platform_of(spec),
         build_platform: &surroundings.platform,
         target: spec.target.as_deref(),
         contexts: &contexts,
     };
-    dockerfile::external(text, &situation).map_err(|error| malformed(error.line, error.message))
+    dockerfile::external(&text, &situation).map_err(|error| malformed(error.line, error.message))
 }
 
 impl Sources {

@@ -8,7 +8,7 @@ use super::stat_cache::StatCache;
 use super::tree::{Content, MAIN, Special, hides_a_change};
 use super::*;
 use crate::names::{ImageId, ImageRef, Key};
-use crate::taskfile::model::{ContextSource, ImageSpec, SecretSource};
+use crate::taskfile::model::{ContextSource, ImageSpec, SecretSource, VolatileArg};
 
 struct Project {
     directory: tempfile::TempDir,
@@ -158,7 +158,7 @@ fn what_does_not_reach_the_image_is_not_in_the_key() {
         |s| drop(s.args.insert("https_proxy".to_owned(), "http://x".to_owned())),
         |s| s.env_args.extend(["NOT_SET".to_owned()]),
         |s| {
-            let volatile = crate::taskfile::model::VolatileArg::Value("1".to_owned());
+            let volatile = VolatileArg::Value("1".to_owned());
             s.volatile_args.insert("COMMIT".to_owned(), volatile);
         },
     ];
@@ -364,4 +364,25 @@ fn names_that_are_no_text_are_kept_apart() {
             .unwrap();
     }
     assert_eq!(project.tree().iter().filter(|(path, _)| path.starts_with(b"a")).count(), 3);
+}
+
+#[test]
+fn a_dockerfile_may_be_in_any_encoding() {
+    let project = Project::new();
+    std::fs::write(project.path("Dockerfile"), b"# caf\xe9\nFROM debian\n").unwrap();
+    let latin = project.sources();
+    assert_eq!(Vec::from_iter(latin.external.images.keys()), ["docker.io/library/debian:latest"]);
+    std::fs::write(project.path("Dockerfile"), b"# caf\xe8\nFROM debian\n").unwrap();
+    assert_ne!(project.sources().build_files_digest(), latin.build_files_digest());
+}
+
+#[test]
+fn volatile_arguments_of_the_task_file_decide_no_base() {
+    let mut project = Project::new();
+    project.write("Dockerfile", "ARG BASE=debian\nFROM $BASE\n");
+    project.adjust = |spec| {
+        spec.volatile_args.insert("BASE".to_owned(), VolatileArg::Value("ubuntu".to_owned()));
+    };
+    let error = read(&project.spec(), &project.surroundings, None).unwrap_err().to_string();
+    assert!(error.contains("Dockerfile:2: `BASE` is a volatile argument"), "{error}");
 }

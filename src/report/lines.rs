@@ -27,7 +27,8 @@ struct Lines {
 #[must_use]
 pub fn reporter(ui: Ui) -> Box<dyn FnMut(Event) + Send> {
     if ui.json {
-        return Box::new(move |event| ui.answer(&json::event(&event)));
+        let mut lines = json::Lines::default();
+        return Box::new(move |event| lines.take(&event).iter().for_each(|line| ui.answer(line)));
     }
     let mut lines = Lines { ui, bar: None, rows: Vec::new() };
     Box::new(move |event| lines.take(event))

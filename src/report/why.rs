@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::Ui;
-use super::json::{SCHEMA, change};
+use super::json::{SCHEMA, change, set_bytes};
 use super::tables::{StatusRow, decision_json, verdict};
 use crate::digest::change::Change;
 use crate::digest::ignore::Explanation;
@@ -97,40 +97,66 @@ pub struct Explained<'a> {
 
 /// Prints which rule decides about a path.
 pub fn print_explained(ui: Ui, explained: &Explained<'_>) {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if ui.json {
+        return ui.answer(&explained_json(explained).to_string());
+    }
     let path = text(explained.path);
     let explanation = explained.explanation.as_ref();
     let excluded = explanation.is_some_and(|e| e.excluded);
-    let emptied = explanation.is_some_and(|e| e.emptied);
-    let rule = explanation.and_then(|e| e.by);
-    let at = rule.and(explanation).map(|e| text(e.at));
-    let pruned = explanation.and_then(|e| e.pruned).map(text);
-    let file = explained.file.map(|file| file.display().to_string());
-    if ui.json {
-        let rule = rule.map(|rule| json!({"line": rule.line, "text": rule.text, "matches": at}));
-        let value = json!({
-            "schema": SCHEMA, "path": path, "exists": explained.exists, "sent": !excluded, "emptied": emptied,
-            "file": file, "rule": rule, "pruned": pruned,
-        });
-        return ui.answer(&value.to_string());
-    }
     ui.answer(&format!("{path}: {}", if excluded { "left out" } else { "sent" }));
-    match (&file, rule) {
+    let file = explained.file.map(|file| file.display().to_string());
+    match (file, explanation.and_then(|e| Some((e.by?, text(e.at))))) {
         (None, _) => ui.answer("  there is no ignore file"),
         (Some(file), None) => ui.answer(&format!("  no rule of {file} matches")),
-        (Some(file), Some(rule)) => {
-            let at = at.filter(|at| *at != path);
-            let at = at.map(|at| format!(", by its directory {at}")).unwrap_or_default();
-            ui.answer(&format!("  {file}:{}: `{}`{at}", rule.line, rule.text));
+        (Some(file), Some((rule, at))) => {
+            let by = if at == path { String::new() } else { format!(", by its directory {at}") };
+            ui.answer(&format!("  {file}:{}: `{}`{by}", rule.line, rule.text));
         }
     }
-    if let Some(pruned) = pruned {
-        ui.answer(&format!("  the builder does not look into {pruned}"));
+    if let Some(pruned) = explanation.and_then(|e| e.pruned) {
+        ui.answer(&format!("  the builder does not look into {}", text(pruned)));
     }
-    if emptied {
+    if explanation.is_some_and(|e| e.emptied) {
         ui.answer("  the builder sends it as an empty file: a later rule excludes it where a directory above it is kept");
     }
     if !explained.exists {
         ui.answer("  there is no such path now");
+    }
+}
+
+fn explained_json(explained: &Explained<'_>) -> Value {
+    let explanation = explained.explanation.as_ref();
+    let rule = explanation.and_then(|e| {
+        let rule = e.by?;
+        Some(json!({"line": rule.line, "text": rule.text, "matches": text(e.at)}))
+    });
+    let mut value = json!({
+        "schema": SCHEMA,
+        "exists": explained.exists,
+        "sent": !explanation.is_some_and(|e| e.excluded),
+        "emptied": explanation.is_some_and(|e| e.emptied),
+        "file": explained.file.map(|file| file.display().to_string()),
+        "rule": rule,
+        "pruned": explanation.and_then(|e| e.pruned).map(text),
+    });
+    set_bytes(&mut value, "path", explained.path);
+    value
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn explained_paths_can_be_told_apart() {
+        let of =
+            |path| explained_json(&Explained { path, exists: true, file: None, explanation: None });
+        assert_eq!(of(b"n\xff")["path_bytes"], "6eff");
+        assert_eq!(of(b"n\xfe")["path_bytes"], "6efe");
+        assert_eq!(of(b"n").get("path_bytes"), None);
     }
 }

@@ -4,6 +4,7 @@
 mod errors;
 mod failures;
 mod help;
+mod ignore;
 mod image_errors;
 mod list;
 mod support;

@@ -1,76 +1,11 @@
 //! The builder's shell lexer: quotes, escapes and variables of one word, or of a line that is split into words.
 //! Depends on: std.
 
-use std::collections::BTreeMap;
 use std::iter::Peekable;
 use std::str::Chars;
 
 use super::pattern::{replace, trim_prefix, trim_suffix};
-
-/// A text of which everything, or only the beginning, is known before the build.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Word {
-    /// The text as far as it is known.
-    pub(super) text: String,
-    /// Whether something unknown follows.
-    pub(super) open: bool,
-}
-
-impl Word {
-    pub(super) fn known(text: impl Into<String>) -> Self {
-        Self { text: text.into(), open: false }
-    }
-
-    pub(super) fn unknown() -> Self {
-        Self { text: String::new(), open: true }
-    }
-
-    fn push(&mut self, c: char) {
-        if !self.open {
-            self.text.push(c);
-        }
-    }
-
-    fn append(&mut self, other: &Self) {
-        if !self.open {
-            self.text.push_str(&other.text);
-            self.open = other.open;
-        }
-    }
-
-    /// Whether this is more than nothing, where that can be told.
-    fn filled(&self) -> Option<bool> {
-        if self.text.is_empty() && self.open { None } else { Some(!self.text.is_empty()) }
-    }
-}
-
-/// The variables at one place of a Dockerfile.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Variables {
-    pub(super) values: BTreeMap<String, Word>,
-    /// Whether a base image may have set others.
-    pub(super) open: bool,
-}
-
-impl Variables {
-    pub(super) fn set(&mut self, name: impl Into<String>, value: Word) {
-        self.values.insert(name.into(), value);
-    }
-
-    fn find(&self, name: &str) -> Found<'_> {
-        match self.values.get(name) {
-            Some(value) => Found::Set(value),
-            None if self.open => Found::Unknown,
-            None => Found::Unset,
-        }
-    }
-}
-
-enum Found<'a> {
-    Set(&'a Word),
-    Unset,
-    Unknown,
-}
+use super::variables::{Found, Variables, Word};
 
 /// How a line is read.
 #[derive(Clone, Copy, Debug)]
@@ -368,7 +303,7 @@ impl<'a> Lexer<'a> {
             Some(_) if !colon => true,
             Some(value) => match value.filled() {
                 Some(filled) => filled,
-                None => return Ok(Word::unknown()),
+                None => return Ok(value.clone()),
             },
         };
         match operator {
@@ -397,8 +332,8 @@ impl<'a> Lexer<'a> {
             Found::Unset => Word::default(),
             Found::Unknown => Word::unknown(),
         };
-        if value.open || pattern.open || replacement.open {
-            return Ok(Word::unknown());
+        if let Some(unknown) = Word::unknown_by(&[&value, &pattern, &replacement]) {
+            return Ok(unknown);
         }
         replace(&value.text, &pattern.text, &replacement.text, all).map(Word::known)
     }
@@ -406,8 +341,8 @@ impl<'a> Lexer<'a> {
 
 /// `${X#p}`, `${X##p}`, `${X%p}` and `${X%%p}`; the second sign is the first character of the pattern.
 fn trimmed(value: &Word, pattern: &Word, operator: char) -> Result<Word, String> {
-    if value.open || pattern.open {
-        return Ok(Word::unknown());
+    if let Some(unknown) = Word::unknown_by(&[value, pattern]) {
+        return Ok(unknown);
     }
     let longest = pattern.text.starts_with(operator);
     let pattern = pattern.text.strip_prefix(operator).unwrap_or(&pattern.text);

@@ -12,18 +12,22 @@ mod pattern;
 mod reference;
 mod remote;
 mod stages;
+mod variables;
 
-use lexer::{Variables, Word, expand};
+use lexer::expand;
 use lines::{Instruction, directive, is_heredoc, pairs, quoted_words};
 use reference::{context_name, normalized};
-use remote::{Origin, origin};
+use remote::{Origin, origin, without_secrets};
 use stages::{Stages, declaration, globals, split};
+use variables::{Variables, Word};
 
 /// What a Dockerfile is read with.
 #[derive(Clone, Copy, Debug)]
 pub struct Situation<'a> {
     /// The build arguments that have values.
     pub args: &'a BTreeMap<String, String>,
+    /// The build arguments that get values of which nothing may depend that counts.
+    pub volatile: &'a BTreeSet<String>,
     /// The platform to build for, such as `linux/arm64/v8`.
     pub platform: &'a str,
     /// The platform of the builder.
@@ -32,6 +36,16 @@ pub struct Situation<'a> {
     pub target: Option<&'a str>,
     /// The named contexts. Each stands in for the image and for the stage of its name.
     pub contexts: &'a BTreeSet<String>,
+}
+
+impl Situation<'_> {
+    /// The value of a build argument, where it gets one.
+    fn arg(&self, name: &str) -> Option<Word> {
+        if self.volatile.contains(name) {
+            return Some(Word::volatile(name));
+        }
+        self.args.get(name).map(Word::known)
+    }
 }
 
 /// The outside world of a Dockerfile, with build arguments filled in.
@@ -44,7 +58,7 @@ pub struct External {
     /// The named contexts that are used, as the caller spells them.
     pub contexts: BTreeSet<String>,
     /// What cannot be known before the build, with its line: remote sources of `ADD` that nothing pins, and files in a
-    /// language that `tg` does not read.
+    /// language that `tg` does not read. Sources are as the file has them, for the values of arguments may be secrets.
     pub unverifiable: BTreeMap<String, usize>,
     /// Every name that an `ARG` declares, anywhere.
     pub declared: BTreeSet<String>,
@@ -76,7 +90,13 @@ impl DockerfileError {
 ///
 /// # Errors
 /// What the builder would refuse as well: an instruction that is none, an expansion that fails, a reference that is invalid.
+/// And a volatile argument that decides a base image or the frontend.
 pub fn external(text: &str, situation: &Situation<'_>) -> Result<External, DockerfileError> {
+    if situation.volatile.contains(SYNTAX) {
+        let message =
+            format!("`{SYNTAX}` is a volatile argument and decides the frontend: put it in args");
+        return Err(DockerfileError::whole(message));
+    }
     let (syntax, line) = frontend(text, situation.args);
     match read(text, situation) {
         Ok(found) => Ok(External { syntax, ..found }),
@@ -91,10 +111,13 @@ pub fn external(text: &str, situation: &Situation<'_>) -> Result<External, Docke
     }
 }
 
+/// The argument that names the frontend.
+const SYNTAX: &str = "BUILDKIT_SYNTAX";
+
 /// The frontend, and the line that names it. The argument goes before the file.
 fn frontend(text: &str, args: &BTreeMap<String, String>) -> (Option<String>, usize) {
     let first = |value: &str| value.split(' ').next().unwrap_or_default().to_owned();
-    if let Some(value) = args.get("BUILDKIT_SYNTAX") {
+    if let Some(value) = args.get(SYNTAX) {
         return (Some(first(value.trim())), 1);
     }
     let found = directive(text, "syntax", "#").or_else(|| directive(text, "syntax", "//"));
@@ -179,7 +202,7 @@ fn fetched(
         } else {
             // The builder sets a path where the base has none.
             scope.values.entry("PATH".to_owned()).or_insert_with(Word::unknown);
-            let mut reader = Scope { variables: scope, globals, args: situation.args, escape };
+            let mut reader = Scope { variables: scope, globals, situation, escape };
             for command in &stage.commands {
                 let read = reader.read(command, &mut unverifiable);
                 read.map_err(|message| DockerfileError::at(command.line, message))?;
@@ -195,7 +218,7 @@ fn fetched(
 struct Scope<'a> {
     variables: Variables,
     globals: &'a Variables,
-    args: &'a BTreeMap<String, String>,
+    situation: &'a Situation<'a>,
     escape: char,
 }
 
@@ -238,8 +261,8 @@ impl Scope<'_> {
         for word in quoted_words(&command.rest, self.escape) {
             let (name, default) =
                 declaration(&word, command.line).map_err(|error| error.message)?;
-            let value = match (self.args.get(name), default) {
-                (Some(value), _) => Word::known(value),
+            let value = match (self.situation.arg(name), default) {
+                (Some(value), _) => value,
                 (None, Some(default)) => expand(default, &self.variables, self.escape)?,
                 (None, None) => match self.globals.values.get(name) {
                     Some(value) => value.clone(),
@@ -263,8 +286,7 @@ impl Scope<'_> {
         for written in sources.iter().filter(|source| !is_heredoc(source)) {
             let source = expand(written)?;
             if origin(&source, checksum.as_ref()) == Origin::Open {
-                let shown = if source.open { written.clone() } else { source.text };
-                unverifiable.entry(shown).or_insert(command.line);
+                unverifiable.entry(without_secrets(written)).or_insert(command.line);
             }
         }
         Ok(())

@@ -1,8 +1,8 @@
 //! Sources of `ADD` that are fetched, and whether what they hold is pinned.
 //! Depends on: std.
 
-use super::lexer::Word;
 use super::reference::is_commit;
+use super::variables::Word;
 
 /// What is known of a source before the build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,4 +78,39 @@ fn names_commit(query: &str, fragment: &str) -> bool {
         })
     });
     in_fragment || in_query
+}
+
+/// A source as it is written, without what may be a password in it: user information and the query.
+pub(super) fn without_secrets(written: &str) -> String {
+    let written = match outside_braces(written, |c| c == '?') {
+        Some(query) => {
+            let fragment = outside_braces(written, |c| c == '#').filter(|at| *at > query);
+            written[..query].to_owned() + fragment.map_or("", |at| &written[at..])
+        }
+        None => written.to_owned(),
+    };
+    // A variable may hold the scheme; then a colon makes it more than the user of `git@host:path`.
+    let scheme = written.find("://").map(|at| at + "://".len());
+    let start = scheme.unwrap_or(0);
+    let rest = &written[start..];
+    let authority = outside_braces(rest, |c| c == '/').map_or(rest, |end| &rest[..end]);
+    let user = if scheme.is_some() { authority.rfind('@') } else { authority.find('@') };
+    match user.filter(|at| scheme.is_some() || authority[..*at].contains(':')) {
+        Some(at) => written[..start].to_owned() + &rest[at + 1..],
+        None => written,
+    }
+}
+
+/// Where such a character is that is not part of `${…}`.
+fn outside_braces(text: &str, wanted: impl Fn(char) -> bool) -> Option<usize> {
+    let mut depth = 0_usize;
+    let mut found = text.char_indices().filter(|(at, c)| {
+        match c {
+            '{' if text[..*at].ends_with('$') => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            _ => return depth == 0 && wanted(*c),
+        }
+        false
+    });
+    found.next().map(|(at, _)| at)
 }

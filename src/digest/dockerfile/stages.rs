@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::lexer::{Variables, expand};
+use super::lexer::expand;
 use super::lines::{Instruction, Lines, quoted_words};
 use super::reference::{Platform, context_name};
+use super::variables::{Variables, Word};
 use super::{DockerfileError, Situation};
 
 /// One stage, or one image or context that a `COPY` or a mount names.
@@ -113,8 +114,8 @@ pub(super) fn globals(
     for arg in &parts.globals {
         for word in quoted_words(&arg.rest, escape) {
             let (name, default) = declaration(&word, arg.line)?;
-            let value = match (situation.args.get(name), default) {
-                (Some(value), _) => super::lexer::Word::known(value),
+            let value = match (situation.arg(name), default) {
+                (Some(value), _) => value,
                 (None, Some(default)) => expand(default, &variables, escape)
                     .map_err(|message| DockerfileError::at(arg.line, message))?,
                 (None, None) => continue,
@@ -164,8 +165,7 @@ fn platform_variables(
         ("TARGETVARIANT", target.variant),
         ("TARGETSTAGE", stage.unwrap_or_else(|| "default".to_owned())),
     ] {
-        let value = situation.args.get(name).cloned().unwrap_or(value);
-        variables.set(name, super::lexer::Word::known(value));
+        variables.set(name, situation.arg(name).unwrap_or_else(|| Word::known(value)));
     }
     Ok(variables)
 }
@@ -185,7 +185,7 @@ impl Stages {
             let name = stage_name(from)?;
             let words = from.words();
             let base = words.first().map_or("", String::as_str);
-            let image = expand(base, variables, escape).map_err(at)?.text;
+            let image = deciding(base, variables, escape).map_err(at)?;
             if image.is_empty() {
                 return Err(at(format!("the base `{base}` is empty")));
             }
@@ -335,6 +335,17 @@ impl Stages {
     }
 }
 
+/// A word of a `FROM`, filled in. With a volatile argument the builder could take another image than the one that counts.
+fn deciding(written: &str, variables: &Variables, escape: char) -> Result<String, String> {
+    let word = expand(written, variables, escape)?;
+    match word.volatile {
+        Some(name) => {
+            Err(format!("`{name}` is a volatile argument and decides a base image: put it in args"))
+        }
+        None => Ok(word.text),
+    }
+}
+
 /// The platform of a `FROM` only says which manifest of the reference is used; it has to be one.
 fn check_platform(
     from: &Instruction,
@@ -345,7 +356,7 @@ fn check_platform(
     let Some(written) = from.flag("platform").filter(|written| !written.is_empty()) else {
         return Ok(());
     };
-    let value = expand(written, variables, escape)?.text;
+    let value = deciding(written, variables, escape)?;
     if value.is_empty() {
         return Err(format!("the platform `{written}` is empty"));
     }

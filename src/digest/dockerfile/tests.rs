@@ -17,6 +17,7 @@ fn read_with(
     let contexts: BTreeSet<String> = contexts.iter().map(|name| (*name).to_owned()).collect();
     let situation = Situation {
         args: &args,
+        volatile: &BTreeSet::new(),
         platform: "linux/arm64/v8",
         build_platform: "linux/amd64",
         target,
@@ -104,7 +105,7 @@ fn bad_words_are_errors() {
 fn what_a_base_may_set_is_unknown() {
     let mut variables = Variables { open: true, ..Variables::default() };
     variables.set("A", Word::known("x"));
-    let open = |text: &str| Ok(Word { text: text.to_owned(), open: true });
+    let open = |text: &str| Ok(Word { text: text.to_owned(), ..Word::unknown() });
     for (text, wanted) in [
         ("a$U", open("a")),
         ("${U:-$A}", open("")),
@@ -257,7 +258,7 @@ fn sources_that_nothing_pins_are_found() {
         ("ADD https://h/r.git /", "https://h/r.git"),
         ("ADD git@h:r.git /", "git@h:r.git"),
         ("ADD me@h.x:r#main /", "me@h.x:r#main"),
-        ("ADD ssh://git@h/r git://h/r /", "git://h/r ssh://git@h/r"),
+        ("ADD ssh://git@h/r git://h/r /", "git://h/r ssh://h/r"),
         (&format!("ADD https://h/r.git#{commit} /"), ""),
         (&format!("ADD https://h/r.git#{commit}:sub /"), ""),
         (&format!("ADD https://h/r.git?commit={commit} /"), ""),
@@ -268,12 +269,12 @@ fn sources_that_nothing_pins_are_found() {
         ("ADD github.com/a/b ftp://h/f a:b a@b ./x@y:z /", ""),
         ("ADD [\"http://h/f\", \"/\"]", "http://h/f"),
         ("COPY local /", ""),
-        ("ARG U=http://h/\nADD ${U}f /", "http://h/f"),
-        ("ARG G\nADD $G /", "http://global"),
-        ("ARG A\nADD $A /", "http://arg"),
-        ("ENV U=http://h\nARG V=$U/f\nADD $V /", "http://h/f"),
-        ("ENV U http://h/a b\nADD \"$U\" /", "http://h/a b"),
-        ("ENV U=a V=$U\nADD http://h/x$V /", "http://h/x"),
+        ("ARG U=http://h/\nADD ${U}f /", "${U}f"),
+        ("ARG G\nADD $G /", "$G"),
+        ("ARG A\nADD $A /", "$A"),
+        ("ENV U=http://h\nARG V=$U/f\nADD $V /", "$V"),
+        ("ENV U http://h/a b\nADD \"$U\" /", "\"$U\""),
+        ("ENV U=a V=$U\nADD http://h/x$V /", "http://h/x$V"),
         ("ADD $G $UNSET /", ""),
         ("ADD <<EOF /x\nhttp://h/f\nEOF", ""),
         ("ONBUILD ADD http://h/f /", ""),
@@ -281,6 +282,96 @@ fn sources_that_nothing_pins_are_found() {
         let text = format!("ARG G=http://global\nFROM scratch\n{line}\n");
         assert_eq!(unverifiable(&text, &[("A", "http://arg")]), wanted, "{line}");
     }
+}
+
+#[test]
+fn no_value_and_no_password_of_a_source_is_shown() {
+    for (written, wanted) in [
+        ("https://$A@h/f", "https://h/f"),
+        ("https://h/f-$A", "https://h/f-$A"),
+        ("https://user:pass@h/f", "https://h/f"),
+        ("HTTPS://u:p@ss@h/f@1", "HTTPS://h/f@1"),
+        ("https://${U:-a/b}:x@h/f", "https://h/f"),
+        ("\"https://user:pass@h/f\"", "\"https://h/f\""),
+        ("${S}user:pass@h/f", "h/f"),
+        ("https://h/f?token=x", "https://h/f"),
+        ("https://user@h?token=x", "https://h"),
+        ("https://h/r.git?a=b#main", "https://h/r.git#main"),
+        ("https://h/r.git#a?b", "https://h/r.git#a"),
+        ("https://h/${A?x}?y", "https://h/${A?x}"),
+        ("git@h:r.git", "git@h:r.git"),
+    ] {
+        let text = format!("FROM scratch\nARG A\nARG S=https://\nADD {written} /\n");
+        assert_eq!(unverifiable(&text, &[("A", "secret")]), wanted, "{written}");
+    }
+}
+
+#[test]
+fn volatile_arguments_decide_no_base() {
+    let refused = |line: usize| {
+        let message = "`V` is a volatile argument and decides a base image: put it in args";
+        format!("error: line {line}: {message}")
+    };
+    let debian = || "docker.io/library/debian:latest".to_owned();
+    let volatile = BTreeSet::from(["V".to_owned(), "TARGETARCH".to_owned()]);
+    let read = |text: &str| {
+        let situation = Situation {
+            args: &BTreeMap::from([("A".to_owned(), "debian".to_owned())]),
+            volatile: &volatile,
+            platform: "linux/amd64",
+            build_platform: "linux/amd64",
+            target: None,
+            contexts: &BTreeSet::new(),
+        };
+        external(text, &situation)
+    };
+    for (text, wanted) in [
+        ("ARG V\nFROM $V", refused(2)),
+        ("ARG V=debian\nFROM $V", refused(2)),
+        ("ARG V\nARG B=x$V\nFROM d:$B", refused(3)),
+        ("ARG V\nFROM debian${V:+x}", refused(2)),
+        ("ARG V\nFROM ${V:-debian}", refused(2)),
+        ("ARG V\nFROM ${V#x}", refused(2)),
+        ("ARG V\nARG A\nFROM ${A/x/$V}", refused(3)),
+        ("ARG V\nFROM --platform=$V debian", refused(2)),
+        ("FROM $TARGETARCH/debian", refused(1).replace("`V`", "`TARGETARCH`")),
+        // Without a declaration there is nothing to fill in.
+        ("FROM debian$V", debian()),
+        ("ARG V\nFROM debian\nARG V\nRUN x $V", debian()),
+        ("ARG V\nARG A\nFROM ${A:-$V}", debian()),
+        ("FROM debian\nARG V\nCOPY $V /", debian()),
+    ] {
+        let found = match read(text) {
+            Ok(found) => Vec::from_iter(found.images.into_keys()).join(" "),
+            Err(error) => format!("error: {error}"),
+        };
+        assert_eq!(found, wanted, "{text}");
+    }
+    for (line, wanted) in [
+        ("ADD $V /", vec!["$V"]),
+        ("ADD http://h/$V /", vec!["http://h/$V"]),
+        ("ADD --checksum=$V http://h/f /", vec!["http://h/f"]),
+        ("ADD --checksum=sha256:00 http://h/$V /", vec![]),
+        ("ADD files/$V /", vec![]),
+        ("ENV V=x\nADD $V /", vec![]),
+    ] {
+        let found = read(&format!("FROM scratch\nARG V=x\n{line}\n")).unwrap();
+        assert_eq!(Vec::from_iter(found.unverifiable.into_keys()), wanted, "{line}");
+    }
+}
+
+#[test]
+fn a_volatile_argument_decides_no_frontend() {
+    let situation = Situation {
+        args: &BTreeMap::new(),
+        volatile: &BTreeSet::from(["BUILDKIT_SYNTAX".to_owned()]),
+        platform: "linux/amd64",
+        build_platform: "linux/amd64",
+        target: None,
+        contexts: &BTreeSet::new(),
+    };
+    let error = external("FROM scratch", &situation).unwrap_err().to_string();
+    assert!(error.starts_with("`BUILDKIT_SYNTAX` is a volatile argument"), "{error}");
 }
 
 #[test]
