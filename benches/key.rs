@@ -171,6 +171,7 @@ fn dockerfile(criterion: &mut Criterion) {
         build_platform: "linux/amd64",
         target: None,
         contexts: &contexts,
+        volatile: &contexts,
     };
     assert_eq!(external(DOCKERFILE, &situation).unwrap().images.len(), 3);
     criterion.bench_function("dockerfile", |bencher| {

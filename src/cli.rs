@@ -152,7 +152,7 @@ pub struct Images {
 pub enum IgnoreVerb {
     /// Say whether a path is sent to the builder, and which rule decides
     Explain {
-        /// Paths relative to the context
+        /// Paths relative to the context, or to the working directory where that is in it
         #[arg(value_name = "PATH", required = true)]
         paths: Vec<PathBuf>,
         /// The image whose context and Dockerfile count; needed where the task file has several

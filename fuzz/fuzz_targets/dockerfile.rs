@@ -18,8 +18,10 @@ fuzz_target!(|input: &[u8]| {
     let mut next = || fields.next().and_then(Result::ok).unwrap_or_default();
     let (text, target, platform) = (next(), next(), next());
     let (mut args, mut contexts) = (BTreeMap::new(), BTreeSet::new());
+    let mut volatile = BTreeSet::new();
     for field in fields.filter_map(Result::ok) {
         match field.split_once('=') {
+            Some((name, "volatile")) => drop(volatile.insert(name.to_owned())),
             Some((name, value)) => drop(args.insert(name.to_owned(), value.to_owned())),
             None => drop(contexts.insert(field.to_owned())),
         }
@@ -30,6 +32,7 @@ fuzz_target!(|input: &[u8]| {
         build_platform: PLATFORM,
         target: (!target.is_empty()).then_some(target),
         contexts: &contexts,
+        volatile: &volatile,
     };
     match external(text, &situation) {
         Ok(found) => check(text, &situation, &found),

@@ -143,15 +143,15 @@ impl fmt::Display for ContextSource {
     }
 }
 
-/// When the images that a Dockerfile begins with are looked up where they come from.
+/// What the images that a Dockerfile begins with stand for, and when they are looked up where they come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BasePolicy {
-    /// Never: what Docker has counts.
+    /// What Docker has; else what the registry said when it was first asked.
     #[default]
     Locked,
-    /// When something is decided: a base that moved is a change.
+    /// What the registry says now; else what it said last, or what Docker has.
     Refresh,
-    /// At every build, which is made every time.
+    /// What the registry says now; where it cannot be asked, the image is built.
     Always,
 }
 
