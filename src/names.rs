@@ -40,6 +40,7 @@ impl ImageRef {
             Some(_) => ("docker.io", name.to_owned()),
             None => ("docker.io", format!("library/{name}")),
         };
+        check_domain(text, domain)?;
         let path = if domain == "docker.io" && !path.contains('/') {
             format!("library/{path}")
         } else {
@@ -104,6 +105,33 @@ fn check_tag(whole: &str, tag: &str) -> Result<(), String> {
         return Err(format!("`{tag}` in `{whole}` is not a valid tag"));
     }
     Ok(())
+}
+
+/// A host of letters, digits, `-` and `.`, or an IPv6 address in brackets; then perhaps a port.
+fn check_domain(whole: &str, domain: &str) -> Result<(), String> {
+    let (host, port) = match domain.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, Some(port)),
+        _ => (domain, None),
+    };
+    let label = |label: &str| {
+        let bytes = label.as_bytes();
+        let inner = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-';
+        bytes.iter().all(inner)
+            && bytes.first().zip(bytes.last()).is_some_and(|(a, z)| *a != b'-' && *z != b'-')
+    };
+    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let sound = match bracketed {
+        Some(address) => {
+            !address.is_empty() && address.bytes().all(|b| b.is_ascii_hexdigit() || b == b':')
+        }
+        None => host.split('.').all(label),
+    };
+    let digits = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    if sound && port.is_none_or(digits) {
+        Ok(())
+    } else {
+        Err(format!("`{domain}` in `{whole}` is not a registry's host"))
+    }
 }
 
 fn check_component(whole: &str, component: &str) -> Result<(), String> {
@@ -221,6 +249,7 @@ mod tests {
         check("docker.io/library/app:1", "docker.io/library/app:1", "docker.io/library/app:1");
         check("localhost:5001/x/y:z", "localhost:5001/x/y:z", "localhost:5001/x/y:z");
         check("localhost:5001/x/y", "localhost:5001/x/y:latest", "localhost:5001/x/y:latest");
+        check("[fd00::1]:5000/x:1", "[fd00::1]:5000/x:1", "[fd00::1]:5000/x:1");
         check("ghcr.io/a/b:v1.2", "ghcr.io/a/b:v1.2", "ghcr.io/a/b:v1.2");
     }
 
@@ -233,6 +262,10 @@ mod tests {
             ("app:", "not a valid tag"),
             ("-app:x", "not a valid image name"),
             ("a//b:x", "not a valid image name"),
+            ("docker.; 1 ignored; 0 io/2_3-x", "not a registry's host"),
+            ("a..b/c", "not a registry's host"),
+            ("-a.b/c", "not a registry's host"),
+            ("a.b:x/c:1", "not a registry's host"),
             ("app@sha256:00", "digest"),
         ] {
             let error = ImageRef::parse(text).unwrap_err();
