@@ -386,3 +386,43 @@ fn volatile_arguments_of_the_task_file_decide_no_base() {
     let error = read(&project.spec(), &project.surroundings, None).unwrap_err().to_string();
     assert!(error.contains("Dockerfile:2: `BASE` is a volatile argument"), "{error}");
 }
+
+#[test]
+fn files_that_change_while_they_are_read_neither_hang_nor_confuse() {
+    let project = Project::new();
+    let path = project.path("src/restless");
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // Grows, shrinks, goes, comes back as something that would hang or lead elsewhere.
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                let _ = std::fs::write(&path, vec![b'x'; 300_000]);
+                let _ = std::fs::write(&path, "short");
+                let _ = std::fs::remove_file(&path);
+                let _ = std::os::unix::fs::symlink("/dev/zero", &path);
+                let _ = std::fs::remove_file(&path);
+                let _ = rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU);
+                let _ = std::fs::remove_file(&path);
+            }
+        });
+        let mut seen = std::collections::BTreeSet::new();
+        let (mut rounds, begun) = (0, std::time::Instant::now());
+        while rounds < 300 || seen.len() < 2 {
+            assert!(begun.elapsed().as_secs() < 60, "nothing was seen to change: {seen:?}");
+            rounds += 1;
+            let sources = read(&project.spec(), &project.surroundings, None);
+            match sources {
+                Ok(sources) => {
+                    let tree = &sources.trees[MAIN];
+                    assert!(tree.get(b"src/main.rs").is_some(), "its neighbours are not lost");
+                    seen.insert(tree.get(b"src/restless").map(|entry| entry.content.kind()));
+                }
+                Err(error) => {
+                    let error = anyhow::Error::new(error);
+                    assert!(format!("{error:#}").contains("src/restless"), "{error:#}");
+                }
+            }
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}

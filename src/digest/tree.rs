@@ -23,7 +23,7 @@ pub enum Content {
 }
 
 /// A kind of file that has no content of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Special {
     /// A named pipe.
     Fifo,
@@ -34,7 +34,7 @@ pub enum Special {
 }
 
 /// What a path is, before its content is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// A regular file.
     File,
