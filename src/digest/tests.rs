@@ -387,6 +387,15 @@ fn volatile_arguments_of_the_task_file_decide_no_base() {
     assert!(error.contains("Dockerfile:2: `BASE` is a volatile argument"), "{error}");
 }
 
+/// Ends a loop in another thread, also when a test fails.
+struct Stop<'a>(&'a std::sync::atomic::AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn files_that_change_while_they_are_read_neither_hang_nor_confuse() {
     let project = Project::new();
@@ -405,6 +414,7 @@ fn files_that_change_while_they_are_read_neither_hang_nor_confuse() {
                 let _ = std::fs::remove_file(&path);
             }
         });
+        let _stop = Stop(&stop);
         let mut seen = std::collections::BTreeSet::new();
         let (mut rounds, begun) = (0, std::time::Instant::now());
         while rounds < 300 || seen.len() < 2 {
@@ -423,6 +433,5 @@ fn files_that_change_while_they_are_read_neither_hang_nor_confuse() {
                 }
             }
         }
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
     });
 }
