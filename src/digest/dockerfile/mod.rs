@@ -48,6 +48,16 @@ impl Situation<'_> {
     }
 }
 
+/// The address of a remote source. Arguments in it may be secrets, so it shows nothing by itself.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Address(pub String);
+
+impl std::fmt::Debug for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Address(…)")
+    }
+}
+
 /// The outside world of a Dockerfile, with build arguments filled in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct External {
@@ -60,6 +70,8 @@ pub struct External {
     /// What cannot be known before the build, with its line: remote sources of `ADD` that nothing pins, and files in a
     /// language that `tg` does not read. Sources are as the file has them, for the values of arguments may be secrets.
     pub unverifiable: BTreeMap<String, usize>,
+    /// What the unverifiable sources are with their variables filled in, in their order.
+    pub addresses: Vec<Address>,
     /// Every name that an `ARG` declares, anywhere.
     pub declared: BTreeSet<String>,
     /// The frontend that `# syntax=` or `BUILDKIT_SYNTAX` asks for.
@@ -177,8 +189,16 @@ fn read(text: &str, situation: &Situation<'_>) -> Result<External, DockerfileErr
             used.dedup();
         }
     }
-    found.unverifiable = fetched(&stages, &reached, &variables, situation, lines.escape)?;
+    let fetched = fetched(&stages, &reached, &variables, situation, lines.escape)?;
+    (found.unverifiable, found.addresses) = (fetched.unverifiable, fetched.addresses);
     Ok(found)
+}
+
+/// What `ADD` brings from elsewhere.
+#[derive(Default)]
+struct Fetched {
+    unverifiable: BTreeMap<String, usize>,
+    addresses: Vec<Address>,
 }
 
 /// The remote sources of the stages that take part, with variables as they stand at each `ADD`.
@@ -188,9 +208,9 @@ fn fetched(
     globals: &Variables,
     situation: &Situation<'_>,
     escape: char,
-) -> Result<BTreeMap<String, usize>, DockerfileError> {
+) -> Result<Fetched, DockerfileError> {
     let mut scopes: BTreeMap<usize, Variables> = BTreeMap::new();
-    let mut unverifiable = BTreeMap::new();
+    let mut fetched = Fetched::default();
     for number in reached {
         let stage = &stages.all[*number];
         let mut scope = match stage.base {
@@ -204,14 +224,14 @@ fn fetched(
             scope.values.entry("PATH".to_owned()).or_insert_with(Word::unknown);
             let mut reader = Scope { variables: scope, globals, situation, escape };
             for command in &stage.commands {
-                let read = reader.read(command, &mut unverifiable);
+                let read = reader.read(command, &mut fetched);
                 read.map_err(|message| DockerfileError::at(command.line, message))?;
             }
             scope = reader.variables;
         }
         scopes.insert(*number, scope);
     }
-    Ok(unverifiable)
+    Ok(fetched)
 }
 
 /// One stage as far as it has been read.
@@ -223,11 +243,7 @@ struct Scope<'a> {
 }
 
 impl Scope<'_> {
-    fn read(
-        &mut self,
-        command: &Instruction,
-        unverifiable: &mut BTreeMap<String, usize>,
-    ) -> Result<(), String> {
+    fn read(&mut self, command: &Instruction, fetched: &mut Fetched) -> Result<(), String> {
         match command.name.as_str() {
             "arg" => self.arg(command),
             "env" => {
@@ -248,7 +264,7 @@ impl Scope<'_> {
                 }
                 Ok(())
             }
-            "add" => self.add(command, unverifiable),
+            "add" => self.add(command, fetched),
             _ => Ok(()),
         }
     }
@@ -274,11 +290,7 @@ impl Scope<'_> {
         Ok(())
     }
 
-    fn add(
-        &self,
-        command: &Instruction,
-        unverifiable: &mut BTreeMap<String, usize>,
-    ) -> Result<(), String> {
+    fn add(&self, command: &Instruction, fetched: &mut Fetched) -> Result<(), String> {
         let expand = |text: &str| expand(text, &self.variables, self.escape);
         let checksum = command.flag("checksum").map(expand).transpose()?;
         let mut sources = command.arguments();
@@ -286,7 +298,8 @@ impl Scope<'_> {
         for written in sources.iter().filter(|source| !is_heredoc(source)) {
             let source = expand(written)?;
             if origin(&source, checksum.as_ref()) == Origin::Open {
-                unverifiable.entry(without_secrets(written)).or_insert(command.line);
+                fetched.unverifiable.entry(without_secrets(written)).or_insert(command.line);
+                fetched.addresses.push(Address(source.text));
             }
         }
         Ok(())
