@@ -140,8 +140,8 @@ need_space() {
 ask_engine() {
   local answer status=0 driver details
   engine_id='' engine_version='' engine_store=''
-  answer=$(timeout 10 docker info --format '{{.ID}} {{.ServerVersion}} {{.Driver}} {{json .DriverStatus}}' 2>/dev/null) || status=$?
-  [ $status != 124 ] || fail "waited 10 s for docker info" "the Docker engine hangs: restart it (host.sh down ends one that host.sh started)"
+  answer=$(timeout 60 docker info --format '{{.ID}} {{.ServerVersion}} {{.Driver}} {{json .DriverStatus}}' 2>/dev/null) || status=$?
+  [ $status != 124 ] || fail "waited 60 s for docker info" "the Docker engine hangs: restart it (host.sh down ends one that host.sh started)"
   [ $status = 0 ] || return 1
   read -r engine_id engine_version driver details <<<"$answer"
   [ -n "$details" ] || return 1
