@@ -100,9 +100,9 @@ pub enum Verb {
     /// Build images without the builder's cache
     Rebuild(Images),
     /// Load images into every node
-    Load(Images),
+    Load(Loads),
     /// Load images into the nodes that differ
-    LoadIfNeeded(Images),
+    LoadIfNeeded(Loads),
     /// Create, delete or look at the cluster
     #[command(subcommand)]
     Cluster(ClusterVerb),
@@ -145,6 +145,36 @@ pub struct Images {
     /// Images of the task file, as NAME or NAME.VARIANT; all without variants when none is named
     #[arg(value_name = "IMAGE")]
     pub images: Vec<String>,
+}
+
+/// Which images are loaded where and how.
+#[derive(Args, Debug)]
+pub struct Loads {
+    /// Images of the task file, as NAME or NAME.VARIANT; all without variants when none is named
+    #[arg(value_name = "IMAGE")]
+    pub images: Vec<String>,
+    /// Only into these nodes, by their names or what follows the cluster's name in them
+    #[arg(long, value_name = "NODE", value_delimiter = ',')]
+    pub nodes: Vec<String>,
+    /// How layers get into nodes, instead of what the task file says
+    #[arg(long, value_name = "STRATEGY")]
+    pub strategy: Option<Strategy>,
+    /// Say which layers were moved and why
+    #[arg(long)]
+    pub explain: bool,
+}
+
+/// How layers get into nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Strategy {
+    /// The first of the others that works
+    Auto,
+    /// Docker pushes what no node has to tg, and the nodes pull from there
+    PushAndPull,
+    /// Docker pushes what no node has to tg, which has the nodes import it
+    PushAndImport,
+    /// Docker exports the image, and the nodes import it without what they have
+    Archive,
 }
 
 /// What to ask of ignore rules.

@@ -12,6 +12,7 @@ use bollard::query_parameters::{
     RemoveImageOptions, TagImageOptions,
 };
 use futures_util::{Stream, StreamExt};
+use hyper::body::Bytes;
 
 use super::docker_config;
 use super::process::{self, Command};
@@ -60,6 +61,10 @@ pub struct Image {
     pub id: String,
     /// The config digest, when the engine tells it.
     pub config: Option<ConfigDigest>,
+    /// The digests of its layers when they are unpacked, the lowest first.
+    pub layers: Vec<String>,
+    /// Whether it is an index: of several platforms, or with attestations.
+    pub is_index: bool,
     /// Its labels.
     pub labels: HashMap<String, String>,
     /// Bytes.
@@ -79,12 +84,36 @@ pub struct NodeContainer {
     pub created: u64,
 }
 
+/// Whether a container runs, and since when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerState {
+    /// It runs and is not paused.
+    pub is_running: bool,
+    /// When it was started last, as the engine writes it.
+    pub started: String,
+    /// `running`, `exited`, `paused`, …
+    pub status: String,
+}
+
+/// Where a container is reached, and how it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// How it is.
+    pub state: ContainerState,
+    /// The addresses at which it reaches this machine.
+    pub gateways: Vec<IpAddr>,
+    /// Its own addresses.
+    pub addresses: Vec<IpAddr>,
+}
+
 /// A connection to the engine; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Engine {
     client: Docker,
     host: String,
     platform: String,
+    /// The version of the API that both sides speak.
+    api: (usize, usize),
 }
 
 /// Which engine the environment asks for.
@@ -129,7 +158,9 @@ impl Engine {
             .map_err(fail)?;
         let part = |part: Option<String>| part.unwrap_or_default();
         let platform = format!("{}/{}", part(version.os), part(version.arch));
-        Ok(Self { client, host, platform })
+        let api = client.client_version();
+        let api = (api.major_version, api.minor_version);
+        Ok(Self { client, host, platform, api })
     }
 
     /// The platform that the engine runs on, such as `linux/amd64`.
@@ -171,6 +202,9 @@ impl Engine {
         let id = inspect.id.unwrap_or_default();
         // The containerd store tells the config digest of a plain manifest in an annotation and has a descriptor for
         // every image; without a descriptor the id itself is the config digest.
+        let media_type = inspect.descriptor.as_ref().and_then(|d| d.media_type.as_deref());
+        let is_index =
+            media_type.is_some_and(|t| t.contains("index") || t.contains("manifest.list"));
         let config = match inspect.descriptor {
             None => ConfigDigest::parse(&id),
             Some(descriptor) => descriptor
@@ -179,7 +213,8 @@ impl Engine {
         };
         let labels = inspect.config.and_then(|config| config.labels).unwrap_or_default();
         let size = inspect.size.unwrap_or_default().try_into().unwrap_or_default();
-        Ok(Some(Image { id, config, labels, size }))
+        let layers = inspect.root_fs.and_then(|fs| fs.layers).unwrap_or_default();
+        Ok(Some(Image { id, config, layers, is_index, labels, size }))
     }
 
     /// Gives an image another name.
@@ -207,17 +242,28 @@ impl Engine {
         }
     }
 
-    /// Pushes an image as `repository:load`, a name that it has only for that time.
+    /// Pushes an image as `repository:load`, a name that it has only for that time; of an index (several platforms, or
+    /// attestations) only what the engine's own platform needs, where the engine can tell that apart.
     ///
     /// # Errors
     /// [`DockerError::Call`].
-    pub async fn push_as(&self, image: &str, repository: &str) -> Result<(), DockerError> {
+    pub async fn push_as(
+        &self,
+        image: &str,
+        repository: &str,
+        is_index: bool,
+    ) -> Result<(), DockerError> {
         const TAG: &str = "load";
         let options =
             TagImageOptions { repo: Some(repository.to_owned()), tag: Some(TAG.to_owned()) };
         let tagged = self.client.tag_image(image, Some(options)).await;
         tagged.map_err(|source| call("tag image", image, source))?;
-        let options = PushImageOptions { tag: Some(TAG.to_owned()), platform: None };
+        // Since API 1.46.
+        let platform = (is_index && self.api >= (1, 46)).then(|| {
+            let (os, architecture) = self.platform.split_once('/').unwrap_or_default();
+            serde_json::json!({"os": os, "architecture": architecture}).to_string()
+        });
+        let options = PushImageOptions { tag: Some(TAG.to_owned()), platform };
         let mut progress = std::pin::pin!(self.client.push_image(repository, Some(options), None));
         let mut pushed = Ok(());
         while let Some(told) = progress.next().await {
@@ -242,24 +288,34 @@ impl Engine {
         Ok(list.into_iter().flat_map(|image| image.repo_tags).collect())
     }
 
-    /// The addresses at which the containers of a node's networks reach this machine.
+    /// A container's state and its networks.
     ///
     /// # Errors
     /// [`DockerError::Call`].
-    pub async fn gateways(&self, node: &str) -> Result<Vec<IpAddr>, DockerError> {
-        let inspect = self.client.inspect_container(node, None::<InspectContainerOptions>).await;
-        let inspect = inspect.map_err(|source| call("inspect container", node, source))?;
+    pub async fn network(&self, container: &str) -> Result<Network, DockerError> {
+        let inspect = self.client.inspect_container(container, None::<InspectContainerOptions>);
+        let inspect =
+            inspect.await.map_err(|source| call("inspect container", container, source))?;
+        let state = inspect.state.unwrap_or_default();
+        let is_running = state.running == Some(true) && state.paused != Some(true);
+        let started = state.started_at.unwrap_or_default();
+        let status = state.status.map(|status| status.to_string()).unwrap_or_default();
         let networks = inspect.network_settings.and_then(|settings| settings.networks);
-        let gateways = networks.into_iter().flatten().filter_map(|(_, network)| network.gateway);
-        Ok(gateways.filter_map(|gateway| gateway.parse().ok()).collect())
+        let (mut gateways, mut addresses) = (Vec::new(), Vec::new());
+        for (_, network) in networks.into_iter().flatten() {
+            gateways.extend(network.gateway.and_then(|gateway| gateway.parse::<IpAddr>().ok()));
+            addresses.extend(network.ip_address.and_then(|at| at.parse::<IpAddr>().ok()));
+        }
+        let state = ContainerState { is_running, started, status };
+        Ok(Network { state, gateways, addresses })
     }
 
     /// The image as an archive, in pieces.
-    pub fn export(&self, name: &str) -> impl Stream<Item = Result<Vec<u8>, DockerError>> + use<> {
+    pub fn export(&self, name: &str) -> impl Stream<Item = Result<Bytes, DockerError>> + use<> {
         let name = name.to_owned();
-        self.client.export_image(&name).map(move |piece| {
-            piece.map(|bytes| bytes.to_vec()).map_err(|source| call("export image", &name, source))
-        })
+        self.client
+            .export_image(&name)
+            .map(move |piece| piece.map_err(|source| call("export image", &name, source)))
     }
 
     /// The node containers of a Kind cluster, stopped ones included, by name. Load balancers are not nodes.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::adapters::docker::{Address, DockerError, Engine};
 use crate::adapters::docker_config;
-use crate::cli::{App, ClusterVerb, ColorChoice, Environment, IgnoreVerb, Verb};
+use crate::cli::{App, ClusterVerb, ColorChoice, Environment, IgnoreVerb, Strategy, Verb};
 use crate::digest::Surroundings;
 use crate::error::{Failure, Kind};
 use crate::execute::interrupted;
@@ -13,7 +13,7 @@ use crate::facts::record::State;
 use crate::interrupt::Interrupt;
 use crate::names::ImageId;
 use crate::report::{Ui, print_list};
-use crate::taskfile::model::{BuildCache, Step, TaskFile, When};
+use crate::taskfile::model::{BuildCache, LoadStrategy, Step, TaskFile, When};
 use crate::taskfile::{self, LoadError, nearest};
 
 mod clean;
@@ -46,6 +46,10 @@ pub fn ui(app: &App, environment: &Environment) -> Ui {
         json: app.global.json,
         quiet: app.global.quiet,
         verbose: app.global.verbose,
+        explains: matches!(
+            &app.command,
+            Some(Verb::Load(loads) | Verb::LoadIfNeeded(loads)) if loads.explain
+        ),
         draws: environment.draws && !app.global.json && !app.global.verbose,
         github: environment.github,
     }
@@ -67,7 +71,12 @@ pub fn dispatch(app: App, environment: Environment) -> Result<(), Failure> {
         completions::print(ui, shell);
         return Ok(());
     }
-    let file = context.task_file()?;
+    let mut file = context.task_file()?;
+    if let Some(Verb::Load(loads) | Verb::LoadIfNeeded(loads)) = &verb {
+        file.load = loads.strategy.map_or(file.load, strategy);
+        file.cluster.only.clone_from(&loads.nodes);
+    }
+    let file = file;
     let Some(verb) = verb.filter(|_| !context.app.global.list) else {
         print_list(ui, &file);
         return Ok(());
@@ -121,6 +130,15 @@ pub fn dispatch(app: App, environment: Environment) -> Result<(), Failure> {
         Verb::Task(_) | Verb::Completions { .. } => return Ok(()),
     };
     context.block_on(file, async |c, w| run::run(c, w, request).await)
+}
+
+fn strategy(word: Strategy) -> LoadStrategy {
+    match word {
+        Strategy::Auto => LoadStrategy::Auto,
+        Strategy::PushAndPull => LoadStrategy::PushAndPull,
+        Strategy::PushAndImport => LoadStrategy::PushAndImport,
+        Strategy::Archive => LoadStrategy::Archive,
+    }
 }
 
 fn build(image: ImageId, when: When, cache: BuildCache) -> Step {

@@ -2,7 +2,7 @@
 
 use super::{Context, until_interrupted};
 use crate::adapters::{cargo, cluster};
-use crate::error::Failure;
+use crate::error::{Failure, Kind};
 use crate::execute::live::{Live, build_request, next_generations};
 use crate::execute::{self, Run};
 use crate::facts::gather::World;
@@ -11,6 +11,7 @@ use crate::plan::{Decision, Planned, expand, plan};
 use crate::report::event::Emitter;
 use crate::report::{print_plan, reporter};
 use crate::taskfile::model::{ClusterAction, Step, VolatileArg};
+use crate::taskfile::nearest;
 
 /// What to run.
 pub(crate) struct Request {
@@ -22,6 +23,7 @@ pub(crate) struct Request {
 pub(crate) async fn run(context: &Context, world: &World, request: Request) -> Result<(), Failure> {
     let global = &context.app.global;
     let steps = expand(&world.file, &request.steps);
+    check_nodes(world).await?;
     let facts = until_interrupted(&world.interrupt, world.gather(&steps)).await?;
     let plan = plan(&request.name, &world.file, &request.steps, &facts, global.force);
     let id = run_id();
@@ -51,12 +53,38 @@ pub(crate) async fn run(context: &Context, world: &World, request: Request) -> R
     };
     let run = Run {
         file: &world.file,
+        facts: &facts,
         force: global.force,
         id,
         interrupt: &world.interrupt,
         emitter: &emitter,
     };
     execute::execute(&plan, &run, &live).await
+}
+
+/// Refuses nodes that the cluster does not have.
+async fn check_nodes(world: &World) -> Result<(), Failure> {
+    let cluster = &world.file.cluster;
+    if cluster.only.is_empty() {
+        return Ok(());
+    }
+    let nodes = world.engine.nodes(&cluster.name).await;
+    let nodes = nodes.map_err(|error| Failure::new(Kind::Docker, error))?;
+    let names = || nodes.iter().map(|node| node.name.as_str());
+    for word in &cluster.only {
+        if names().any(|node| cluster.means(word, node)) {
+            continue;
+        }
+        let failure =
+            Failure::said(Kind::Usage, format!("cluster `{}` has no node `{word}`", cluster.name));
+        let roles =
+            || names().filter_map(|node| node.strip_prefix(&cluster.name)?.strip_prefix('-'));
+        return Err(match nearest(word, names().chain(roles())) {
+            Some(near) => failure.hint(format!("did you mean `{near}`?")),
+            None => failure.hint(format!("it has: {}", names().collect::<Vec<_>>().join(", "))),
+        });
+    }
+    Ok(())
 }
 
 /// Unique enough for names that live as long as a run: the time and the process.

@@ -1,6 +1,7 @@
 //! The content key of an image's inputs, and what changed between two of them. Knows no Docker.
 //! Depends on: std, sha2, rayon, rustix, postcard, names, taskfile::model.
 
+pub mod chain;
 pub mod change;
 pub mod contents;
 pub mod dockerfile;

@@ -19,12 +19,13 @@ pub trait Effects {
         image: &ImageId,
         cache: BuildCache,
     ) -> Result<String, Failure>;
-    /// Loads an image into nodes and verifies it there.
+    /// Loads an image, as it was last looked at, into nodes and verifies it there.
     async fn load(
         &self,
         name: &StepName,
         image: &ImageId,
         nodes: &[String],
+        facts: &Facts,
     ) -> Result<String, Failure>;
     /// Creates or deletes the cluster.
     async fn cluster(&self, name: &StepName, action: ClusterAction) -> Result<String, Failure>;

@@ -18,7 +18,6 @@ use crate::taskfile::model::{BuildCache, CargoTest, ClusterAction, Step};
 
 mod build;
 mod load;
-mod push;
 mod told;
 mod transfer;
 
@@ -60,8 +59,9 @@ impl Effects for Live<'_> {
         name: &StepName,
         image: &ImageId,
         nodes: &[String],
+        facts: &Facts,
     ) -> Result<String, Failure> {
-        self.load_image(name, image, nodes).await
+        self.load_image(name, image, nodes, facts).await
     }
 
     async fn cluster(&self, name: &StepName, action: ClusterAction) -> Result<String, Failure> {

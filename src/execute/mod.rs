@@ -7,6 +7,7 @@ pub mod effects;
 pub mod live;
 
 use crate::error::{Failure, Kind};
+use crate::facts::Facts;
 use crate::interrupt::Interrupt;
 use crate::plan::{Decision, Plan, Reason, decide};
 use crate::report::event::{Emitter, EventKind, Outcome, StepName};
@@ -17,6 +18,8 @@ use effects::Effects;
 pub struct Run<'a> {
     /// The task file.
     pub file: &'a TaskFile,
+    /// What the plan was made from.
+    pub facts: &'a Facts,
     /// `--force`.
     pub force: bool,
     /// Its id.
@@ -54,6 +57,7 @@ pub async fn execute(plan: &Plan, run: &Run<'_>, effects: &impl Effects) -> Resu
             continue;
         }
         let mut decision = planned.decision.clone();
+        let mut seen = None;
         if world_changed
             && matches!(step, Step::Build { .. } | Step::Load { .. } | Step::Cluster(_))
         {
@@ -64,8 +68,10 @@ pub async fn execute(plan: &Plan, run: &Run<'_>, effects: &impl Effects) -> Resu
                 run.emitter.emit(EventKind::Revised { step, reason });
             }
             decision = fresh;
+            seen = Some(facts);
         }
-        match perform(&name, step, &decision, run, effects).await {
+        let facts = seen.as_ref().unwrap_or(run.facts);
+        match perform(&name, step, &decision, facts, run, effects).await {
             Ok(ran) => world_changed |= ran,
             Err(failed) => failure = Some(failed),
         }
@@ -84,6 +90,7 @@ async fn perform(
     name: &StepName,
     step: &Step,
     decision: &Decision,
+    facts: &Facts,
     run: &Run<'_>,
     effects: &impl Effects,
 ) -> Result<bool, Failure> {
@@ -107,7 +114,7 @@ async fn perform(
     } else {
         match step {
             Step::Build { image, cache, .. } => effects.build(name, image, *cache).await,
-            Step::Load { image, .. } => effects.load(name, image, nodes).await,
+            Step::Load { image, .. } => effects.load(name, image, nodes, facts).await,
             Step::Cluster(action) => effects.cluster(name, *action).await,
             Step::CargoTest(test) => effects.test(name, test).await,
             Step::Run { argv } => effects.command(name, argv).await,

@@ -8,13 +8,14 @@ use std::sync::{Arc, Mutex};
 use super::effects::Effects;
 use super::{Run, execute};
 use crate::error::{Failure, Kind};
-use crate::facts::{ClusterState, Facts, HostImage, ImageFacts, InputFacts, Known};
+use crate::facts::{ClusterState, Facts, HostImage, ImageFacts, InputFacts, Known, NodeImage};
 use crate::interrupt::Interrupt;
 use crate::names::{ConfigDigest, ImageId, ImageRef, Key};
 use crate::plan::{Decision, Plan, Planned, Reason};
 use crate::report::event::{Emitter, EventKind, StepName};
 use crate::taskfile::model::{
-    BuildCache, CargoTest, ClusterAction, ClusterSpec, CreatePolicy, Step, TaskFile, When,
+    BuildCache, CargoTest, ClusterAction, ClusterSpec, CreatePolicy, LoadStrategy, Step, TaskFile,
+    When,
 };
 
 /// Writes down every call; fails the kind of step it was told to fail; always sees the same world.
@@ -65,6 +66,7 @@ impl Effects for Recorder<'_> {
         _: &StepName,
         image: &ImageId,
         nodes: &[String],
+        _: &Facts,
     ) -> Result<String, Failure> {
         self.act("load", format!("load {image} on {}", nodes.join("+"))).await
     }
@@ -115,17 +117,25 @@ fn world(lacking: &[&str]) -> Facts {
     let host = HostImage {
         config: Some(config()),
         id: config().to_string(),
+        layers: Vec::new(),
+        chains: Vec::new(),
+        is_index: false,
         key: Some(key),
         built_as: Some("app".to_owned()),
         size: 1,
     };
-    let nodes = ["n1", "n2"]
-        .map(|node| (node.to_owned(), Known::Yes((!lacking.contains(&node)).then(config))));
+    let has = |node| NodeImage {
+        tagged: (!lacking.contains(&node)).then(config),
+        is_unpacked: true,
+        ..NodeImage::default()
+    };
+    let nodes = ["n1", "n2"].map(|node| (node.to_owned(), Known::Yes(has(node))));
     let (inputs, host) = (Known::Yes(inputs), Known::Yes(Some(host)));
     let nodes_up = vec!["n1".to_owned(), "n2".to_owned()];
     Facts {
         images: [(app(), ImageFacts { inputs, host, nodes: nodes.into() })].into(),
         cluster: Known::Yes(ClusterState::Ready { nodes: nodes_up }),
+        nodes: BTreeMap::new(),
     }
 }
 
@@ -171,7 +181,9 @@ fn file() -> TaskFile {
             config: None,
             node_image: None,
             create: CreatePolicy::IfMissing,
+            only: Vec::new(),
         },
+        load: LoadStrategy::Auto,
         images: BTreeMap::new(),
         tasks: BTreeMap::new(),
     }
@@ -195,7 +207,8 @@ async fn go(steps: &[Planned], effects: Recorder<'_>, interrupt: &Interrupt) -> 
     let sink = Arc::clone(&events);
     let emitter = Emitter::new(move |event| sink.lock().unwrap().extend(line(event.kind)));
     let file = file();
-    let run = Run { file: &file, force: false, id: "r1".to_owned(), interrupt, emitter: &emitter };
+    let (facts, id) = (&world(&[]), "r1".to_owned());
+    let run = Run { file: &file, facts, force: false, id, interrupt, emitter: &emitter };
     let plan = Plan { name: "it".to_owned(), steps: steps.to_vec() };
     let result = execute(&plan, &run, &effects).await;
     let events = events.lock().unwrap().clone();
@@ -218,7 +231,10 @@ fn line(kind: EventKind) -> Option<String> {
             format!("{}: {outcome:?} [{code}] {detail}", name(step))
         }
         EventKind::RunFinished { ok } => format!("end {ok}"),
-        EventKind::Note { .. } | EventKind::Bytes { .. } | EventKind::Output { .. } => return None,
+        EventKind::Note { .. }
+        | EventKind::Bytes { .. }
+        | EventKind::Loaded { .. }
+        | EventKind::Output { .. } => return None,
     })
 }
 

@@ -1,16 +1,19 @@
 //! Fills the facts through the adapters, everything at once. Reads only.
 //! Depends on: taskfile::model, digest, adapters, facts.
 
+use std::collections::BTreeMap;
+
 use futures_util::future::join_all;
 
 use super::record::{Creating, State};
-use super::{ClusterState, Facts, HostImage, ImageFacts, Known};
-use crate::adapters::cluster;
+use super::{ClusterState, Contents, Facts, HostImage, ImageFacts, InputFacts, Known, NodeImage};
+use crate::adapters::cluster::{self, ClusterError};
 use crate::adapters::docker::{Engine, IMAGE_LABEL, KEY_LABEL, NodeContainer};
 use crate::digest::Surroundings;
+use crate::digest::chain::chain_ids;
 use crate::interrupt::Interrupt;
 use crate::names::{ImageId, Key};
-use crate::taskfile::model::{ImageSpec, Step, TaskFile};
+use crate::taskfile::model::{ImageSpec, Step, TaskFile, When};
 
 /// What the facts are gathered from.
 #[derive(Clone, Debug)]
@@ -66,42 +69,66 @@ impl World {
         let running: Vec<String> = containers
             .iter()
             .flatten()
-            .filter(|node| node.state == "running")
+            .filter(|node| node.state == "running" && self.file.cluster.is_loaded(&node.name))
             .map(|node| node.name.clone())
             .collect();
         let wanted: Vec<&ImageSpec> =
             self.file.images.values().filter(|spec| about(&spec.id) != (false, false)).collect();
-        let images = join_all(wanted.iter().map(|spec| {
-            let (builds, loads) = about(&spec.id);
-            let nodes: &[String] = if loads { &running } else { &[] };
-            self.image(spec, builds, nodes)
-        }));
-        let (images, cluster) = tokio::join!(images, self.cluster(containers));
-        let images = wanted.iter().map(|spec| spec.id.clone()).zip(images).collect();
-        Facts { images, cluster }
+        let loads = || wanted.iter().filter(|spec| about(&spec.id).1);
+        let whole = steps.iter().any(|s| matches!(s, Step::Load { when: When::Always, .. }));
+        let images = async {
+            let hosts = join_all(wanted.iter().map(|spec| self.host_image(spec))).await;
+            let hosts: BTreeMap<&ImageId, _> = wanted.iter().map(|s| &s.id).zip(hosts).collect();
+            let sought = if whole { Vec::new() } else { sought(loads().copied(), &hosts) };
+            let asked = join_all(running.iter().map(|node| self.contents(node, &sought)));
+            let current =
+                join_all(wanted.iter().map(|spec| self.inputs(spec, about(&spec.id).0, &hosts)));
+            let asked = async { if loads().next().is_some() { asked.await } else { Vec::new() } };
+            let (asked, current) = tokio::join!(asked, current);
+            (hosts, running.iter().cloned().zip(asked).collect::<BTreeMap<_, _>>(), current)
+        };
+        let ((mut hosts, nodes, inputs), cluster) = tokio::join!(images, self.cluster(containers));
+        let images = wanted.iter().zip(inputs).filter_map(|(spec, inputs)| {
+            let host = hosts.remove(&spec.id)?;
+            let nodes =
+                if about(&spec.id).1 { on_nodes(&nodes, spec, &host) } else { BTreeMap::new() };
+            Some((spec.id.clone(), ImageFacts { inputs, host, nodes }))
+        });
+        Facts { images: images.collect(), cluster, nodes }
     }
 
-    async fn image(&self, spec: &ImageSpec, builds: bool, nodes: &[String]) -> ImageFacts {
-        let current = async { if builds { Some(self.current(spec).await) } else { None } };
-        let asked = join_all(nodes.iter().map(|node| self.engine.node_image(node, &spec.tag)));
-        let (current, host, answers) = tokio::join!(current, self.host_image(spec), asked);
-        let inputs = match current {
-            Some(Ok(current)) => Known::Yes(self.compare(spec, current, &host)),
-            Some(Err(error)) => Known::Unknown(chain(&error)),
-            None => Known::Unknown("not looked at".to_owned()),
-        };
-        let answers = answers.into_iter().map(|answer| match answer {
-            Ok(found) => Known::Yes(found),
+    async fn contents(&self, node: &str, sought: &[String]) -> Known<Contents> {
+        match self.engine.contents(node, sought).await {
+            Ok(contents) => Known::Yes(contents),
             Err(error) => Known::Unknown(chain(&error)),
-        });
-        ImageFacts { inputs, host, nodes: nodes.iter().cloned().zip(answers).collect() }
+        }
+    }
+
+    /// The inputs of an image that a step builds.
+    async fn inputs(
+        &self,
+        spec: &ImageSpec,
+        builds: bool,
+        hosts: &BTreeMap<&ImageId, Known<Option<HostImage>>>,
+    ) -> Known<InputFacts> {
+        let (true, Some(host)) = (builds, hosts.get(&spec.id)) else {
+            return Known::Unknown("not looked at".to_owned());
+        };
+        match self.current(spec).await {
+            Ok(current) => Known::Yes(self.compare(spec, current, host)),
+            Err(error) => Known::Unknown(chain(&error)),
+        }
     }
 
     /// The image under the public tag.
     pub async fn host_image(&self, spec: &ImageSpec) -> Known<Option<HostImage>> {
         match self.engine.image(spec.tag.familiar()).await {
             Ok(found) => Known::Yes(found.map(|mut image| HostImage {
-                config: image.config,
+                config:
+                    image.config.or_else(|| self.state.identity(&image.id, self.engine.platform())),
+                chains: chain_ids(&image.layers),
+                layers: image.layers,
+                is_index: image.is_index,
                 id: image.id,
                 key: image.labels.remove(KEY_LABEL).map(Key::new),
                 built_as: image.labels.remove(IMAGE_LABEL),
@@ -134,16 +161,14 @@ impl World {
         if !stopped.is_empty() {
             return broken(format!("node {}", stopped.join(", ")));
         }
-        let kubeconfig = match self.kubeconfig(&nodes).await {
-            Ok(kubeconfig) => kubeconfig,
-            Err(error) => return broken(chain(&error)),
-        };
-        match cluster::nodes_not_ready(&kubeconfig, self.engine.host()).await {
+        match self.not_ready(&nodes).await {
             Err(error) => broken(chain(&error)),
             Ok(Some(why)) => broken(why),
-            Ok(None) => Known::Yes(ClusterState::Ready {
-                nodes: nodes.into_iter().map(|n| n.name).collect(),
-            }),
+            Ok(None) => {
+                let nodes = nodes.into_iter().map(|node| node.name);
+                let nodes = nodes.filter(|node| self.file.cluster.is_loaded(node)).collect();
+                Known::Yes(ClusterState::Ready { nodes })
+            }
         }
     }
 
@@ -161,16 +186,56 @@ impl World {
         nodes.iter().all(made)
     }
 
-    /// The cluster's own kubeconfig: the one on disk when it is of these very containers, else what kind says.
-    async fn kubeconfig(&self, nodes: &[NodeContainer]) -> Result<String, cluster::ClusterError> {
+    /// What keeps the cluster from being used, by what is on record of how to reach it, or by what kind says.
+    async fn not_ready(&self, nodes: &[NodeContainer]) -> Result<Option<String>, ClusterError> {
         let name = &self.file.cluster.name;
-        if self.is_ours(nodes)
-            && let Ok(text) = std::fs::read_to_string(self.state.kubeconfig(name))
+        let ids: Vec<&str> = nodes.iter().map(|node| node.id.as_str()).collect();
+        let on_record = if self.is_ours(nodes) {
+            std::fs::read_to_string(self.state.kubeconfig(name)).ok()
+        } else {
+            self.state.access(name, &ids)
+        };
+        let host = self.engine.host();
+        if let Some(kubeconfig) = on_record
+            && let Ok(None) = cluster::nodes_not_ready(&kubeconfig, host).await
         {
-            return Ok(text);
+            return Ok(None);
         }
-        cluster::kubeconfig(name, &self.interrupt).await
+        // The way there may have changed since.
+        let kubeconfig = cluster::kubeconfig(name, &self.interrupt).await?;
+        if matches!(self.memory, Memory::Renew | Memory::Verify) && !self.is_ours(nodes) {
+            // Without it kind is asked again.
+            let _ = self.state.record_access(name, &ids, &kubeconfig);
+        }
+        cluster::nodes_not_ready(&kubeconfig, host).await
     }
+}
+
+/// What is to be found in a node that needs no load: names, identities, and the chain id of the topmost layer.
+fn sought<'a>(
+    loads: impl Iterator<Item = &'a ImageSpec>,
+    hosts: &BTreeMap<&ImageId, Known<Option<HostImage>>>,
+) -> Vec<String> {
+    let of = |spec: &ImageSpec| {
+        let Some(Known::Yes(Some(host))) = hosts.get(&spec.id) else { return Vec::new() };
+        let id = host.config.as_ref().map_or_else(|| host.id.clone(), ToString::to_string);
+        let name = format!("\"{}\"", spec.tag.canonical());
+        [name, id].into_iter().chain(host.chains.last().cloned()).collect()
+    };
+    loads.flat_map(of).collect()
+}
+
+fn on_nodes(
+    nodes: &BTreeMap<String, Known<Contents>>,
+    spec: &ImageSpec,
+    host: &Known<Option<HostImage>>,
+) -> BTreeMap<String, Known<NodeImage>> {
+    let host = if let Known::Yes(Some(host)) = host { Some(host) } else { None };
+    let of = |contents: &Known<Contents>| match contents {
+        Known::Yes(contents) => Known::Yes(NodeImage::of(contents, &spec.tag, host)),
+        Known::Unknown(why) => Known::Unknown(why.clone()),
+    };
+    nodes.iter().map(|(node, contents)| (node.clone(), of(contents))).collect()
 }
 
 /// Whether there is such a process on this machine.

@@ -1,5 +1,5 @@
 //! What is true now, as plain data: inputs, host images, node images, the cluster. Every field may be unknown, with why.
-//! Depends on: names, digest::change. Filled by [`gather`] through the adapters; read by `plan`.
+//! Depends on: names, digest, adapters::node (plain types). Filled by [`gather`] through the adapters; read by `plan`.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,11 @@ use crate::names::{ConfigDigest, ImageId, Key};
 
 pub mod gather;
 pub mod inputs;
+mod on_node;
 pub mod record;
+
+pub use crate::adapters::node::Contents;
+pub use on_node::NodeImage;
 
 use record::LastBuild;
 
@@ -28,6 +32,8 @@ pub struct Facts {
     pub images: BTreeMap<ImageId, ImageFacts>,
     /// The cluster.
     pub cluster: Known<ClusterState>,
+    /// What each running node has.
+    pub nodes: BTreeMap<String, Known<Contents>>,
 }
 
 /// The three states of one image.
@@ -37,8 +43,8 @@ pub struct ImageFacts {
     pub inputs: Known<InputFacts>,
     /// The image under its public tag in Docker.
     pub host: Known<Option<HostImage>>,
-    /// The image that each running node's CRI has under that tag.
-    pub nodes: BTreeMap<String, Known<Option<ConfigDigest>>>,
+    /// What each running node has of it.
+    pub nodes: BTreeMap<String, Known<NodeImage>>,
 }
 
 /// The inputs of an image now, beside those of the last build.
@@ -67,6 +73,12 @@ pub struct HostImage {
     pub config: Option<ConfigDigest>,
     /// The id that `docker image ls` shows.
     pub id: String,
+    /// The digests of its layers when they are unpacked, the lowest first.
+    pub layers: Vec<String>,
+    /// The chain ids of its layers, the lowest first.
+    pub chains: Vec<String>,
+    /// Whether it is an index: of several platforms, or with attestations.
+    pub is_index: bool,
     /// The content key that its label claims.
     pub key: Option<Key>,
     /// The image of a task file that its label claims to be.

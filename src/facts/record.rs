@@ -12,13 +12,15 @@ use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
 use crate::digest::tree::hex;
-use crate::names::ImageId;
+use crate::names::{ConfigDigest, ImageId};
 
 mod image;
 
 pub use image::{LastBuild, Sent, SentContext};
 
 const SCHEMA: u32 = 1;
+/// How many identities of indexes are remembered; one is some 70 bytes.
+const IDENTITIES: usize = 200;
 
 /// Where the records of one project and of the clusters are.
 #[derive(Clone, Debug)]
@@ -53,6 +55,14 @@ pub struct ClusterRecord {
     pub creating: Option<Creating>,
     /// The ids of its node containers.
     pub containers: Vec<String>,
+}
+
+/// How to reach the cluster that these containers are. Asking Kind starts a dozen processes.
+#[derive(Serialize, Deserialize)]
+struct AccessRecord {
+    schema: u32,
+    containers: Vec<String>,
+    kubeconfig: String,
 }
 
 /// What registries said of base images.
@@ -145,6 +155,74 @@ impl State {
         digests.extend(found.iter().map(|(name, digest)| (name.clone(), digest.clone())));
         let record = BaseRecord { schema: SCHEMA, digests };
         write(&self.project().join("bases.json"), &serde_json::to_vec(&record)?)
+    }
+
+    fn access_file(&self, cluster: &str) -> PathBuf {
+        self.base.join("clusters").join(cluster).join("access.json")
+    }
+
+    /// The kubeconfig that Kind gave for a cluster of exactly these containers, which tg need not have made.
+    #[must_use]
+    pub fn access(&self, cluster: &str, containers: &[&str]) -> Option<String> {
+        let record: AccessRecord = read(&self.access_file(cluster))?;
+        let is_same = record.schema == SCHEMA && record.containers == containers;
+        is_same.then_some(record.kubeconfig)
+    }
+
+    /// Remembers the kubeconfig that Kind gave for a cluster of these containers.
+    ///
+    /// # Errors
+    /// What the system said when it could not be written.
+    pub fn record_access(
+        &self,
+        cluster: &str,
+        containers: &[&str],
+        kubeconfig: &str,
+    ) -> std::io::Result<()> {
+        let containers = containers.iter().map(|id| (*id).to_owned()).collect();
+        let record = AccessRecord { schema: SCHEMA, containers, kubeconfig: kubeconfig.to_owned() };
+        write_hint(&self.access_file(cluster), &serde_json::to_vec(&record)?)
+    }
+
+    fn identity_file(&self, id: &str, platform: &str) -> PathBuf {
+        let name = format!("{id}-{platform}").replace([':', '/'], "-");
+        self.base.join("identities").join(name)
+    }
+
+    /// The config digest of what an index, by its own digest, holds for a platform. Neither can change.
+    #[must_use]
+    pub fn identity(&self, id: &str, platform: &str) -> Option<ConfigDigest> {
+        let text = std::fs::read_to_string(self.identity_file(id, platform)).ok()?;
+        ConfigDigest::parse(text.trim())
+    }
+
+    /// Remembers the config digest of what an index holds for a platform.
+    ///
+    /// # Errors
+    /// What the system said when it could not be written.
+    pub fn record_identity(
+        &self,
+        id: &str,
+        platform: &str,
+        config: &ConfigDigest,
+    ) -> std::io::Result<()> {
+        let path = self.identity_file(id, platform);
+        write_hint(&path, config.as_str().as_bytes())?;
+        prune(&self.base.join("identities"), IDENTITIES);
+        Ok(())
+    }
+}
+
+/// Removes all files of a directory but the newest.
+fn prune(directory: &Path, keep: usize) {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let aged =
+        entries.filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())));
+    let mut files: Vec<_> = aged.collect();
+    files.sort_by(|one, other| other.cmp(one));
+    for (_, path) in files.into_iter().skip(keep) {
+        // It is tried again the next time.
+        let _ = std::fs::remove_file(path);
     }
 }
 

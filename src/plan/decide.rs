@@ -1,7 +1,7 @@
 //! The one function that decides, for a dry run, a status and a real run alike: pure and total.
 //! Depends on: names, facts (types), taskfile::model, plan::reason.
 
-use super::reason::Reason;
+use super::reason::{NodesDiffer, Reason};
 use crate::facts::{ClusterState, Facts, HostImage, ImageFacts, InputFacts, Known};
 use crate::names::{ConfigDigest, ImageId};
 use crate::taskfile::model::{BuildCache, ClusterAction, CreatePolicy, Step, TaskFile, When};
@@ -153,22 +153,39 @@ fn load(
         return all(Reason::Forced);
     }
     let Some(config) = &host.config else {
-        let why = "Docker does not tell the config digest of this image".to_owned();
+        let why = "Docker does not tell the config digest of an image with attestations or of several platforms, and tg \
+            has not loaded this one yet";
+        let why = why.to_owned();
         return all(Reason::FactsUnknown(why));
     };
     compare_nodes(config, image, &nodes)
 }
 
 fn compare_nodes(wanted: &ConfigDigest, image: &ImageFacts, nodes: &[String]) -> Decision {
-    let (mut missing, mut other, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
+    let mut differ = NodesDiffer { of: nodes.len(), ..NodesDiffer::default() };
     let mut need = Vec::new();
     for node in nodes {
-        match image.nodes.get(node) {
-            Some(Known::Yes(Some(found))) if found == wanted => continue,
-            Some(Known::Yes(Some(found))) => other.push((node.clone(), found.clone())),
-            Some(Known::Yes(None)) => missing.push(node.clone()),
-            Some(Known::Unknown(why)) => unknown.push((node.clone(), why.clone())),
-            None => unknown.push((node.clone(), "was not asked".to_owned())),
+        let found = match image.nodes.get(node) {
+            Some(Known::Yes(found)) => found,
+            Some(Known::Unknown(why)) => {
+                differ.unknown.push((node.clone(), why.clone()));
+                need.push(node.clone());
+                continue;
+            }
+            None => {
+                differ.unknown.push((node.clone(), "was not asked".to_owned()));
+                need.push(node.clone());
+                continue;
+            }
+        };
+        match (&found.tagged, &found.elsewhere) {
+            (Some(id), _) if id == wanted && found.is_unpacked => continue,
+            (Some(id), _) if id == wanted => differ.incomplete.push(node.clone()),
+            (_, Some(name)) if found.is_unpacked => {
+                differ.renamed.push((node.clone(), name.clone()));
+            }
+            (Some(id), _) => differ.other.push((node.clone(), id.clone())),
+            (None, _) => differ.missing.push(node.clone()),
         }
         need.push(node.clone());
     }
@@ -176,8 +193,7 @@ fn compare_nodes(wanted: &ConfigDigest, image: &ImageFacts, nodes: &[String]) ->
         let image = wanted.clone();
         return Decision::Skip(Reason::NodesHave { image, nodes: nodes.len() });
     }
-    let reason = Reason::NodesDiffer { missing, other, unknown, of: nodes.len() };
-    Decision::Run { reason, nodes: need }
+    Decision::Run { reason: Reason::NodesDiffer(differ), nodes: need }
 }
 
 fn cluster(file: &TaskFile, facts: &Facts) -> Decision {
@@ -208,6 +224,9 @@ pub(super) fn predict(step: &Step, decision: &Decision, facts: &mut Facts) -> Op
             known.host = Known::Yes(Some(HostImage {
                 config: None,
                 id: String::new(),
+                layers: Vec::new(),
+                chains: Vec::new(),
+                is_index: false,
                 key: None,
                 built_as: None,
                 size: 0,

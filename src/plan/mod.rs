@@ -8,7 +8,7 @@ mod decide;
 mod reason;
 
 pub use decide::{Decision, decide};
-pub use reason::Reason;
+pub use reason::{NodesDiffer, Reason};
 
 /// The steps of a run with what is expected of each.
 #[derive(Clone, Debug)]

@@ -9,6 +9,41 @@ use crate::names::{ConfigDigest, ImageRef, Key};
 /// How many changes a line names; `tg why` shows them all.
 const NAMED: usize = 3;
 
+/// Why each node that does not have an image under its tag does not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodesDiffer {
+    /// Nodes without the image.
+    pub missing: Vec<String>,
+    /// Nodes with another image under the tag.
+    pub other: Vec<(String, ConfigDigest)>,
+    /// Nodes that have the image under another name, so that nothing is to be moved.
+    pub renamed: Vec<(String, String)>,
+    /// Nodes whose CRI lists the image, while its layers are not unpacked.
+    pub incomplete: Vec<String>,
+    /// Nodes that could not be asked, and why.
+    pub unknown: Vec<(String, String)>,
+    /// How many nodes there are.
+    pub of: usize,
+}
+
+impl fmt::Display for NodesDiffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { missing, other, renamed, incomplete, unknown, of } = self;
+        let mut parts = Vec::new();
+        if !missing.is_empty() {
+            parts.push(format!("missing on {}", missing.join(", ")));
+        }
+        parts.extend(other.iter().map(|(node, id)| format!("{node} has {}", id.short())));
+        parts.extend(renamed.iter().map(|(node, name)| format!("{node} has it as {name}")));
+        if !incomplete.is_empty() {
+            parts.push(format!("without its layers on {}", incomplete.join(", ")));
+        }
+        parts.extend(unknown.iter().map(|(node, why)| format!("{node}: {why}")));
+        let nodes = missing.len() + other.len() + renamed.len() + incomplete.len() + unknown.len();
+        write!(f, "{nodes} of {of} nodes: {}", parts.join("; "))
+    }
+}
+
 /// The reason of a decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
@@ -76,17 +111,8 @@ pub enum Reason {
     AfterBuild,
     /// An earlier step creates the cluster.
     AfterCluster,
-    /// Nodes whose CRI has nothing under the tag, or another image.
-    NodesDiffer {
-        /// Nodes without the image.
-        missing: Vec<String>,
-        /// Nodes with another image under the tag.
-        other: Vec<(String, ConfigDigest)>,
-        /// Nodes that could not be asked, and why.
-        unknown: Vec<(String, String)>,
-        /// How many nodes there are.
-        of: usize,
-    },
+    /// Nodes that do not have the image under the tag.
+    NodesDiffer(NodesDiffer),
     /// Every node has the image.
     NodesHave {
         /// The image.
@@ -144,7 +170,7 @@ impl Reason {
             Self::UpToDate { .. } => "up-to-date",
             Self::AfterBuild => "after-build",
             Self::AfterCluster => "after-cluster",
-            Self::NodesDiffer { .. } => "nodes-differ",
+            Self::NodesDiffer(_) => "nodes-differ",
             Self::NodesHave { .. } => "nodes-have",
             Self::ClusterAbsent => "cluster-absent",
             Self::ClusterReady { .. } => "cluster-ready",
@@ -206,16 +232,7 @@ impl fmt::Display for Reason {
             }
             Self::AfterBuild => f.write_str("after the build"),
             Self::AfterCluster => f.write_str("the nodes will be new"),
-            Self::NodesDiffer { missing, other, unknown, of } => {
-                let mut parts = Vec::new();
-                if !missing.is_empty() {
-                    parts.push(format!("missing on {}", missing.join(", ")));
-                }
-                parts.extend(other.iter().map(|(node, id)| format!("{node} has {}", id.short())));
-                parts.extend(unknown.iter().map(|(node, why)| format!("{node}: {why}")));
-                let nodes = missing.len() + other.len() + unknown.len();
-                write!(f, "{nodes} of {of} nodes: {}", parts.join("; "))
-            }
+            Self::NodesDiffer(differ) => differ.fmt(f),
             Self::NodesHave { image, nodes: 1 } => write!(f, "the node has {}", image.short()),
             Self::NodesHave { image, nodes } => {
                 write!(f, "all {nodes} nodes have {}", image.short())

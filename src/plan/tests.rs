@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::{Decision, Reason, decide, expand, plan};
+use super::{Decision, NodesDiffer, Reason, decide, expand, plan};
 use crate::digest::change::{Change, PathChange};
 use crate::facts::record::LastBuild;
-use crate::facts::{ClusterState, Facts, HostImage, ImageFacts, InputFacts, Known};
+use crate::facts::{ClusterState, Facts, HostImage, ImageFacts, InputFacts, Known, NodeImage};
 use crate::names::{ConfigDigest, ImageId, ImageRef, Key};
 use crate::taskfile::model::{
-    BuildCache, CargoTest, ClusterAction, ClusterSpec, CreatePolicy, ImageSpec, Step, Task,
-    TaskFile, When,
+    BuildCache, CargoTest, ClusterAction, ClusterSpec, CreatePolicy, ImageSpec, LoadStrategy, Step,
+    Task, TaskFile, When,
 };
 
 /// The world that a row changes.
@@ -42,6 +42,11 @@ fn spec(name: &str, tag: &str) -> ImageSpec {
     ImageSpec::new(id(name), ImageRef::parse(tag).unwrap(), context, dockerfile)
 }
 
+/// A node with this under the tag, and the layers of the image in Docker.
+fn has(tagged: Option<ConfigDigest>) -> Known<NodeImage> {
+    Known::Yes(NodeImage { tagged, is_unpacked: true, elsewhere: None })
+}
+
 /// An image whose inputs, host image and nodes agree.
 fn sound(name: &str, digit: char) -> ImageFacts {
     let nodes = ["n1", "n2", "n3"];
@@ -58,11 +63,14 @@ fn sound(name: &str, digit: char) -> ImageFacts {
         host: Known::Yes(Some(HostImage {
             config: Some(config(digit)),
             id: config(digit).to_string(),
+            layers: Vec::new(),
+            chains: Vec::new(),
+            is_index: false,
             key: Some(key(digit)),
             built_as: Some(name.to_owned()),
             size: 1,
         })),
-        nodes: nodes.map(|node| (node.to_owned(), Known::Yes(Some(config(digit))))).into(),
+        nodes: nodes.map(|node| (node.to_owned(), has(Some(config(digit))))).into(),
     }
 }
 
@@ -77,7 +85,9 @@ impl World {
                 config: None,
                 node_image: None,
                 create: CreatePolicy::IfMissing,
+                only: Vec::new(),
             },
+            load: LoadStrategy::Auto,
             images: specs.into_iter().map(|spec| (spec.id.clone(), spec)).collect(),
             tasks: BTreeMap::new(),
         };
@@ -85,6 +95,7 @@ impl World {
         let facts = Facts {
             images: images.map(|(name, digit)| (id(name), sound(name, digit))).into(),
             cluster: ready(&["n1", "n2", "n3"]),
+            nodes: BTreeMap::new(),
         };
         Self { file, facts, force: false }
     }
@@ -107,7 +118,7 @@ impl World {
         }
     }
 
-    fn node(&mut self, name: &str, found: Known<Option<ConfigDigest>>) {
+    fn node(&mut self, name: &str, found: Known<NodeImage>) {
         self.image().nodes.insert(name.to_owned(), found);
     }
 
@@ -248,7 +259,7 @@ fn an_image_is_built_unless_its_very_build_is_there() {
     check(&app, vanished, gone);
     // Where the nodes and the cluster are is nothing to a build.
     check(&app, |w| w.facts.cluster = absent(), same);
-    check(&app, |w| w.node("n1", Known::Yes(None)), same);
+    check(&app, |w| w.node("n1", has(None)), same);
 }
 
 #[test]
@@ -299,23 +310,41 @@ fn an_image_is_loaded_where_a_node_lacks_it() {
     let app = load("app");
     check(&app, |_| {}, "skip [nodes-have] all 3 nodes have aaaaaaaaaaaa");
     let missing = "run on n2 [nodes-differ] 1 of 3 nodes: missing on n2";
-    check(&app, |w| w.node("n2", Known::Yes(None)), missing);
+    check(&app, |w| w.node("n2", has(None)), missing);
     let other = "run on n3 [nodes-differ] 1 of 3 nodes: n3 has bbbbbbbbbbbb";
-    check(&app, |w| w.node("n3", Known::Yes(Some(config('b')))), other);
+    check(&app, |w| w.node("n3", has(Some(config('b')))), other);
     let no_answer = "run on n1 [nodes-differ] 1 of 3 nodes: n1: no answer";
     check(&app, |w| w.node("n1", unknown()), no_answer);
     let unasked = "run on n1 [nodes-differ] 1 of 3 nodes: n1: was not asked";
     check(&app, |w| w.image().nodes.remove("n1").map(drop).unwrap(), unasked);
     let all = |w: &mut World| {
-        w.node("n1", Known::Yes(None));
-        w.node("n2", Known::Yes(Some(config('b'))));
+        w.node("n1", has(None));
+        w.node("n2", has(Some(config('b'))));
         w.node("n3", unknown());
     };
     let every = "run on n1+n2+n3 [nodes-differ] 3 of 3 nodes: missing on n1; n2 has bbbbbbbbbbbb; n3: no answer";
     check(&app, all, every);
+    // The CRI lists an image whose layers are not unpacked: a load was interrupted.
+    let broken = |w: &mut World| {
+        let (tagged, elsewhere) = (Some(config('a')), None);
+        w.node("n2", Known::Yes(NodeImage { tagged, elsewhere, is_unpacked: false }));
+    };
+    check(&app, broken, "run on n2 [nodes-differ] 1 of 3 nodes: without its layers on n2");
+    // The image is there under another name, whole or not.
+    for (is_unpacked, tagged, text) in [
+        (true, None, "n2 has it as app:old"),
+        (true, Some(config('b')), "n2 has it as app:old"),
+        (false, None, "missing on n2"),
+        (false, Some(config('b')), "n2 has bbbbbbbbbbbb"),
+    ] {
+        let elsewhere = Some("app:old".to_owned());
+        let renamed = NodeImage { tagged, elsewhere, is_unpacked };
+        let expected = format!("run on n2 [nodes-differ] 1 of 3 nodes: {text}");
+        check(&app, |w| w.node("n2", Known::Yes(renamed)), &expected);
+    }
     // A node that is gone from the cluster does not count.
     let two = |w: &mut World| {
-        w.node("n3", Known::Yes(None));
+        w.node("n3", has(None));
         w.facts.cluster = ready(&["n1", "n2"]);
     };
     check(&app, two, "skip [nodes-have] all 2 nodes have aaaaaaaaaaaa");
@@ -327,7 +356,7 @@ fn an_image_is_loaded_where_a_node_lacks_it() {
 fn what_cannot_be_known_is_loaded_into_all_nodes() {
     let app = load("app");
     let on_all = |why: &str| format!("run on n1+n2+n3 [facts-unknown] cannot tell: {why}");
-    let untold = "Docker does not tell the config digest of this image";
+    let untold = "Docker does not tell the config digest of an image with attestations or of several platforms, and tg has not loaded this one yet";
     check(&app, |w| w.host().config = None, &on_all(untold));
     check(&app, |w| w.image().host = unknown(), &on_all("no answer"));
     let no_nodes = "run [facts-unknown] cannot tell: no answer";
@@ -524,12 +553,14 @@ fn reasons_are_worded_for_people() {
         changes: changes.iter().map(|text| moved(text)).collect(),
     };
     let nodes = |nodes| Reason::NodesHave { image: config('a'), nodes };
-    let differ = Reason::NodesDiffer {
+    let differ = Reason::NodesDiffer(NodesDiffer {
         missing: vec![text("n1"), text("n2")],
         other: vec![(text("n3"), config('b'))],
+        renamed: vec![(text("n5"), text("app:old"))],
+        incomplete: vec![text("n6")],
         unknown: vec![(text("n4"), text("no answer"))],
-        of: 5,
-    };
+        of: 7,
+    });
     let wording = [
         (Reason::Forced, "asked for"),
         (Reason::Unconditional, "runs every time"),
@@ -575,7 +606,10 @@ fn reasons_are_worded_for_people() {
         ),
         (Reason::AfterBuild, "after the build"),
         (Reason::AfterCluster, "the nodes will be new"),
-        (differ, "4 of 5 nodes: missing on n1, n2; n3 has bbbbbbbbbbbb; n4: no answer"),
+        (
+            differ,
+            "6 of 7 nodes: missing on n1, n2; n3 has bbbbbbbbbbbb; n5 has it as app:old; without its layers on n6; n4: no answer",
+        ),
         (nodes(1), "the node has aaaaaaaaaaaa"),
         (nodes(3), "all 3 nodes have aaaaaaaaaaaa"),
         (Reason::ClusterAbsent, "there is no such cluster"),

@@ -1,8 +1,11 @@
 //! What happens in a run, as values: the contract between `execute` and the reporters. Every event carries its time.
-//! Depends on: std.
+//! Depends on: names.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
+
+use crate::names::ConfigDigest;
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +38,81 @@ pub enum Outcome {
     Failed,
     /// An earlier failure kept it from being started.
     NotReached,
+}
+
+/// How an image was brought to nodes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoadReport {
+    /// The image, as the nodes' CRI calls it, if that is known.
+    pub config: Option<ConfigDigest>,
+    /// Its layers, the lowest first; none where they are not known, since Docker exported the image as a whole.
+    pub layers: Vec<LayerLoad>,
+    /// Looking at the nodes.
+    pub facts: Duration,
+    /// Getting what is missing out of Docker, before the nodes get it.
+    pub export: Duration,
+    /// Each node.
+    pub nodes: BTreeMap<String, NodeLoad>,
+}
+
+/// What became of a layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerLoad {
+    /// The digest of its blob.
+    pub digest: String,
+    /// The bytes of its blob.
+    pub size: u64,
+    /// Whether Docker sent it.
+    pub sent: bool,
+    /// The nodes that had neither its blob nor its snapshot.
+    pub lacked_by: Vec<String>,
+}
+
+/// How an image was brought to one node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeLoad {
+    /// `push-and-pull`, `push-and-import`, `archive`, `tag-only` or `none`.
+    pub strategy: &'static str,
+    /// Why it was not the strategy before that.
+    pub why: Option<String>,
+    /// Layers that were sent to the node.
+    pub layers_moved: usize,
+    /// Bytes that were sent to the node.
+    pub bytes_moved: u64,
+    /// Bytes of layers that were not.
+    pub bytes_saved: u64,
+    /// Until everything had been sent.
+    pub transfer: Duration,
+    /// From then on, until it was unpacked.
+    pub import: Duration,
+    /// Until the CRI showed it.
+    pub verify: Duration,
+    /// Why it failed, with the node's name.
+    pub result: Result<(), String>,
+}
+
+impl NodeLoad {
+    /// Nothing moved yet.
+    #[must_use]
+    pub fn by(strategy: &'static str) -> Self {
+        Self {
+            strategy,
+            why: None,
+            layers_moved: 0,
+            bytes_moved: 0,
+            bytes_saved: 0,
+            transfer: Duration::ZERO,
+            import: Duration::ZERO,
+            verify: Duration::ZERO,
+            result: Ok(()),
+        }
+    }
+
+    /// It could not be begun.
+    #[must_use]
+    pub fn failed(why: impl Into<String>) -> Self {
+        Self { result: Err(why.into()), ..Self::by("none") }
+    }
 }
 
 /// The kinds of events.
@@ -80,6 +158,13 @@ pub enum EventKind {
         step: StepName,
         /// The sum.
         bytes: u64,
+    },
+    /// An image has been brought to nodes, or was not.
+    Loaded {
+        /// Which step.
+        step: StepName,
+        /// How.
+        report: Box<LoadReport>,
     },
     /// A child printed something.
     Output {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::event::{Event, EventKind, Outcome, StepName};
+use super::event::{Event, EventKind, LayerLoad, LoadReport, Outcome, StepName};
 use crate::digest::change::{Change, PathChange, Shown};
 use crate::digest::tree::hex;
 
@@ -43,6 +43,11 @@ impl Lines {
             }
             EventKind::Bytes { step: name, bytes } => {
                 json!({"event": "bytes", "step": step(name), "bytes": bytes})
+            }
+            EventKind::Loaded { step: name, report } => {
+                let mut value = loaded(report);
+                (value["event"], value["step"]) = ("loaded".into(), step(name));
+                value
             }
             EventKind::Output { step: name, stderr, bytes } => {
                 let bytes = self.whole(name, *stderr, bytes);
@@ -172,6 +177,35 @@ pub fn change(change: &Change) -> Value {
     };
     value["text"] = change.to_string().into();
     value
+}
+
+/// Times are seconds.
+fn loaded(report: &LoadReport) -> Value {
+    let layers: Vec<Value> = report
+        .layers
+        .iter()
+        .map(|layer| {
+            let LayerLoad { digest, size, sent, lacked_by } = layer;
+            json!({"digest": digest, "size": size, "sent": sent, "lacked_by": lacked_by})
+        })
+        .collect();
+    let nodes: Vec<Value> = report
+        .nodes
+        .iter()
+        .map(|(name, node)| {
+            json!({
+                "node": name, "strategy": node.strategy, "why": node.why, "ok": node.result.is_ok(),
+                "error": node.result.as_ref().err(), "layers_total": report.layers.len(),
+                "layers_moved": node.layers_moved, "bytes_moved": node.bytes_moved, "bytes_saved": node.bytes_saved,
+                "seconds": {
+                    "facts": report.facts.as_secs_f64(), "export": report.export.as_secs_f64(),
+                    "transfer": node.transfer.as_secs_f64(), "import": node.import.as_secs_f64(),
+                    "verify": node.verify.as_secs_f64(),
+                },
+            })
+        })
+        .collect();
+    json!({"config": report.config.as_ref().map(ToString::to_string), "layers": layers, "nodes": nodes})
 }
 
 fn step(name: &StepName) -> Value {

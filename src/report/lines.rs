@@ -7,7 +7,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use owo_colors::Style;
 
-use super::event::{Event, EventKind, Outcome, StepName};
+use super::event::{Event, EventKind, LoadReport, Outcome, StepName};
 use super::{Ui, json};
 
 struct Row {
@@ -51,6 +51,10 @@ impl Lines {
                     bar.set_message(format!("{} {}: {size}", step.kind, step.object));
                 }
             }
+            EventKind::Loaded { report, .. } if self.ui.explains => {
+                explained(&report).iter().for_each(|line| self.line(line));
+            }
+            EventKind::Loaded { .. } => {}
             EventKind::Output { stderr, bytes, .. } => self.pass_on(stderr, &bytes),
             EventKind::StepFinished { step, outcome, detail, took, .. } => {
                 self.finished(Row { step, outcome, detail, took });
@@ -160,6 +164,30 @@ impl Lines {
             None => self.ui.say(text),
         }
     }
+}
+
+/// Which layers were moved and why, one line each, then what each node got.
+fn explained(report: &LoadReport) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (at, layer) in report.layers.iter().enumerate() {
+        let short = layer.digest.get(..19).unwrap_or(&layer.digest);
+        let size = indicatif::DecimalBytes(layer.size).to_string();
+        let why = match (layer.lacked_by.as_slice(), layer.sent) {
+            ([], false) => "on every node".to_owned(),
+            ([], true) => "on every node, but not the same blob on all: Docker sent it".to_owned(),
+            (nodes, true) => format!("moved: missing on {}", nodes.join(", ")),
+            (nodes, false) => format!("unpacked again on {}: the blob is there", nodes.join(", ")),
+        };
+        lines.push(format!("  layer {:>3}  {short}  {size:>10}  {why}", at + 1));
+    }
+    for (name, node) in &report.nodes {
+        let bytes = indicatif::DecimalBytes(node.bytes_moved);
+        let why = node.why.as_deref().and_then(|why| why.lines().next());
+        let why = why.map_or(String::new(), |why| format!(", because {why}"));
+        let (layers, of) = (node.layers_moved, report.layers.len());
+        lines.push(format!("  {name}: {}, {layers} of {of} layers, {bytes}{why}", node.strategy));
+    }
+    lines
 }
 
 fn seconds(duration: Duration) -> String {

@@ -28,6 +28,8 @@ pub struct Ui {
     pub verbose: bool,
     /// Draw progress.
     pub draws: bool,
+    /// Say which layers were moved and why.
+    pub explains: bool,
     /// Write annotations for GitHub Actions.
     pub github: bool,
 }

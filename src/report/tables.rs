@@ -119,8 +119,9 @@ pub fn print_status(ui: Ui, file: &TaskFile, facts: &Facts, rows: &[StatusRow<'_
         ui.answer(&format!("  docker  {}", host_text(row.facts)));
         for (node, found) in &row.facts.nodes {
             let text = match found {
-                Known::Yes(Some(id)) => id.short().to_owned(),
-                Known::Yes(None) => "missing".to_owned(),
+                Known::Yes(found) => {
+                    found.tagged.as_ref().map_or("missing", |id| id.short()).to_owned()
+                }
                 Known::Unknown(why) => format!("unknown: {why}"),
             };
             ui.answer(&format!("  node    {node}: {text}"));
@@ -175,7 +176,10 @@ fn status_json(row: &StatusRow<'_>) -> Value {
         .iter()
         .map(|(node, found)| {
             let value = match found {
-                Known::Yes(found) => json!({"id": found.as_ref().map(ToString::to_string)}),
+                Known::Yes(found) => json!({
+                    "id": found.tagged.as_ref().map(ToString::to_string), "known_as": found.elsewhere,
+                    "unpacked": found.is_unpacked,
+                }),
                 Known::Unknown(why) => json!({"unknown": why}),
             };
             (node.clone(), value)

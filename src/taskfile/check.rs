@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 use super::diagnostic::{Diagnostic, nearest};
-use super::model::{ClusterSpec, CreatePolicy, TaskFile};
+use super::model::{ClusterSpec, CreatePolicy, LoadStrategy, TaskFile};
 use super::table::{At, Table, finding};
 use images::{duplicate_tags, images};
 use tasks::{check_cycles, check_uses, tasks};
@@ -36,6 +36,7 @@ pub(super) fn check(path: &Path, text: &str) -> Result<TaskFile, Findings> {
     let mut out = Findings::new();
     let mut top = Table::new(document.get_ref(), "the task file");
     let cluster = cluster(top.table("cluster", "[cluster]", &mut out), root, &mut out);
+    let load = load(top.table("load", "[load]", &mut out), &mut out);
     let (images, tags) = images(top.table("images", "[images]", &mut out), root, &mut out);
     duplicate_tags(&images, &tags, &mut out);
     let (tasks, uses) = tasks(top.table("tasks", "[tasks]", &mut out), &mut out);
@@ -44,7 +45,7 @@ pub(super) fn check(path: &Path, text: &str) -> Result<TaskFile, Findings> {
     check_cycles(&tasks, &uses, &mut out);
     if out.is_empty() {
         let (path, root) = (path.to_path_buf(), root.to_path_buf());
-        return Ok(TaskFile { path, root, cluster, images, tasks });
+        return Ok(TaskFile { path, root, cluster, load, images, tasks });
     }
     out.sort_by_key(|finding| finding.span.start);
     Err(out)
@@ -56,6 +57,7 @@ fn cluster(table: Option<Table<'_>>, root: &Path, out: &mut Findings) -> Cluster
         config: None,
         node_image: None,
         create: CreatePolicy::IfMissing,
+        only: Vec::new(),
     };
     let Some(mut table) = table else { return spec };
     if let Some(name) = table.string("name", out) {
@@ -79,6 +81,22 @@ fn cluster(table: Option<Table<'_>>, root: &Path, out: &mut Findings) -> Cluster
     }
     table.finish(out);
     spec
+}
+
+fn load(table: Option<Table<'_>>, out: &mut Findings) -> LoadStrategy {
+    let Some(mut table) = table else { return LoadStrategy::Auto };
+    let mut strategy = LoadStrategy::Auto;
+    if let Some(word) = table.string("strategy", out) {
+        match LoadStrategy::ALL.iter().find(|(known, _)| *known == word.value) {
+            Some((_, found)) => strategy = *found,
+            None => {
+                let known = LoadStrategy::ALL.map(|(known, _)| known);
+                out.push(unknown_word("strategy", &word.value, &known, word.span));
+            }
+        }
+    }
+    table.finish(out);
+    strategy
 }
 
 /// Whether Kind accepts a cluster name: its own rule (`validNameRE` in its cluster package).

@@ -17,6 +17,8 @@ pub struct TaskFile {
     pub root: PathBuf,
     /// `[cluster]`.
     pub cluster: ClusterSpec,
+    /// `strategy` of `[load]`.
+    pub load: LoadStrategy,
     /// `[images.*]` and their variants, each under its own id.
     pub images: BTreeMap<ImageId, ImageSpec>,
     /// `[tasks.*]`.
@@ -34,6 +36,47 @@ pub struct ClusterSpec {
     pub node_image: Option<String>,
     /// Whether tg may create it.
     pub create: CreatePolicy,
+    /// The only nodes to load into, by their names or what follows the cluster's name in them; all when empty.
+    pub only: Vec<String>,
+}
+
+impl ClusterSpec {
+    /// Whether images are loaded into a node.
+    #[must_use]
+    pub fn is_loaded(&self, node: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| self.means(only, node))
+    }
+
+    /// Whether somebody who writes `word` means this node: its name, or what follows the cluster's name in it.
+    #[must_use]
+    pub fn means(&self, word: &str, node: &str) -> bool {
+        let role = node.strip_prefix(&self.name).and_then(|rest| rest.strip_prefix('-'));
+        word == node || role == Some(word)
+    }
+}
+
+/// How what a node lacks of an image gets there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LoadStrategy {
+    /// The first that works, in the order below.
+    #[default]
+    Auto,
+    /// Docker pushes what no node has to tg, and the nodes pull from there.
+    PushAndPull,
+    /// Docker pushes what no node has to tg, which has the nodes import it.
+    PushAndImport,
+    /// Docker exports the image, and the nodes import it without what they have.
+    Archive,
+}
+
+impl LoadStrategy {
+    /// All, by the words of the task file.
+    pub const ALL: [(&str, Self); 4] = [
+        ("auto", Self::Auto),
+        ("push-and-pull", Self::PushAndPull),
+        ("push-and-import", Self::PushAndImport),
+        ("archive", Self::Archive),
+    ];
 }
 
 /// Whether a missing cluster is created.

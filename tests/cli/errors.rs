@@ -767,7 +767,7 @@ fn a_mistake_behind_a_byte_order_mark() {
     1 | tags = 1
       | ^^^^ not known here
       |
-      = help: known here: cluster, images, tasks
+      = help: known here: cluster, load, images, tasks
     ");
 }
 

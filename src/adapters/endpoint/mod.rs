@@ -3,7 +3,7 @@
 //! It speaks the part of the OCI distribution specification (1.1) that Docker's push and containerd's pull use, serves only
 //! names that begin with this load's secret, listens only where it is told to, checks every digest, and writes only into a
 //! spool of its own, which goes with it.
-//! Depends on: hyper, tokio, tempfile, sha2.
+//! Depends on: names, hyper, oci-spec, tokio, tempfile, sha2.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -13,12 +13,18 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use sha2::{Digest, Sha256};
+use tokio::io::AsyncRead;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
+mod pushed;
 mod routes;
 mod store;
+
+pub use pushed::{Blob, Pushed};
+pub use store::Served;
 
 use routes::Routes;
 use store::Store;
@@ -26,8 +32,10 @@ use store::Store;
 /// The same port each time, if it is free: the overlay2 store compresses layers for a push and remembers their digests by
 /// the address of the registry.
 const PREFERRED_PORT: u16 = 41917;
-/// What every repository name begins with, followed by the process and its secret.
+/// What every repository name begins with, followed by who made it and its secret.
 const NAME_PREFIX: &str = "tg-load-";
+/// No load takes longer, wherever it runs.
+const LONGEST_LOAD: Duration = Duration::from_secs(6 * 3600);
 /// How long a connection may take to send the head of a request.
 const HEAD_LIMIT: Duration = Duration::from_secs(30);
 
@@ -36,32 +44,55 @@ const HEAD_LIMIT: Duration = Duration::from_secs(30);
 pub struct Endpoint {
     port: u16,
     secret: String,
+    is_reachable: bool,
     routes: Arc<Routes>,
     _serving: AbortOnDropHandle<()>,
 }
 
 impl Endpoint {
-    /// Listens on loopback and on `gateways` (the addresses of the cluster's network on this machine), all at one port.
-    /// `claims` are blobs, with their sizes, that every node has: Docker is told that they are here, so that it does not
-    /// send them. `limit` is how many bytes it takes at most.
+    /// Listens on loopback and on `gateways` (the addresses of the cluster's network on this machine), all at one port; on
+    /// loopback alone where the gateways are not this machine's. `claims` are blobs, with their sizes, that every node has:
+    /// Docker is told that they are here, so that it does not send them. `limit` is how many bytes it takes at most.
     ///
     /// # Errors
-    /// What the system said: an address that is not this machine's, no free port, no space for the spool.
+    /// What the system said: no free port, no space for the spool.
     pub async fn start(
         gateways: &[IpAddr],
         claims: BTreeMap<String, u64>,
         limit: u64,
     ) -> std::io::Result<Self> {
-        let listeners = match listen(gateways, PREFERRED_PORT).await {
-            Ok(listeners) => listeners,
-            Err(_) => listen(gateways, 0).await?,
+        let (listeners, is_reachable) = match listen(gateways, PREFERRED_PORT).await {
+            Ok(listeners) => (listeners, true),
+            Err(_) => match listen(gateways, 0).await {
+                Ok(listeners) => (listeners, true),
+                Err(_) => (listen(&[], 0).await?, false),
+            },
         };
         let port =
             listeners.first().map_or(Ok(0), |first| first.local_addr().map(|at| at.port()))?;
-        let secret = format!("{NAME_PREFIX}{}-{}", std::process::id(), secret()?);
+        let secret = format!("{}{}", name_prefix(), secret()?);
         let routes = Arc::new(Routes::new(&secret, Store::new(claims, limit)?));
         let serving = tokio::spawn(serve(listeners, Arc::clone(&routes)));
-        Ok(Self { port, secret, routes, _serving: AbortOnDropHandle::new(serving) })
+        let serving = AbortOnDropHandle::new(serving);
+        Ok(Self { port, secret, is_reachable, routes, _serving: serving })
+    }
+
+    /// Whether it listens where the nodes could reach it.
+    #[must_use]
+    pub fn is_reachable(&self) -> bool {
+        self.is_reachable
+    }
+
+    /// The secret, which is a file name that no other load has.
+    #[must_use]
+    pub fn secret(&self) -> &str {
+        &self.secret
+    }
+
+    /// Where a node begins to look for any name, if `host` is the address on which it reaches this machine.
+    #[must_use]
+    pub fn url(&self, host: IpAddr) -> String {
+        format!("http://{}/v2/{}", SocketAddr::new(host, self.port), self.secret)
     }
 
     /// The name of a repository as seen from `host`, which is an address that the endpoint listens on.
@@ -83,10 +114,41 @@ impl Endpoint {
         self.routes.store.take_missed()
     }
 
-    /// The digest of the manifest that was last pushed under a tag.
+    /// The image that was pushed, for a platform such as `linux/amd64`; `None` before a manifest for it has arrived.
     #[must_use]
-    pub fn manifest_digest(&self, tag: &str) -> Option<String> {
-        self.routes.manifest_digest(tag)
+    pub fn pushed(&self, platform: &str) -> Option<Pushed> {
+        pushed::pushed(&self.routes.store, platform)
+    }
+
+    /// Whether a blob arrived. One that was only claimed has not.
+    #[must_use]
+    pub fn holds(&self, digest: &str) -> bool {
+        self.routes.store.holds(digest)
+    }
+
+    /// What an address got; nothing if it never asked for a blob that is here.
+    #[must_use]
+    pub fn served(&self, to: IpAddr) -> Served {
+        self.routes.store.served(to)
+    }
+
+    /// A manifest or a blob that arrived, to be read, and its bytes; `None` if it did not arrive.
+    ///
+    /// # Errors
+    /// The spool cannot be read.
+    pub async fn open(
+        &self,
+        digest: &str,
+    ) -> std::io::Result<Option<(Box<dyn AsyncRead + Send + Unpin>, u64)>> {
+        if let Some(manifest) = self.routes.store.manifest(digest) {
+            let length = manifest.bytes.len() as u64;
+            return Ok(Some((Box::new(std::io::Cursor::new(manifest.bytes)), length)));
+        }
+        if !self.holds(digest) {
+            return Ok(None);
+        }
+        let (file, length) = self.routes.store.open(digest).await.map_err(std::io::Error::other)?;
+        Ok(Some((Box::new(file), length)))
     }
 }
 
@@ -101,11 +163,37 @@ async fn listen(gateways: &[IpAddr], port: u16) -> std::io::Result<Vec<TcpListen
     Ok(listeners)
 }
 
-/// The process that made a repository name of an endpoint, if it is one.
+/// What the names of this process's endpoints begin with: when it was asked for, where process numbers mean the same as
+/// here, and the process. All hexadecimal.
+fn name_prefix() -> String {
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
+    format!("{NAME_PREFIX}{now:x}-{:x}-{:x}-", processes_here(), std::process::id())
+}
+
+/// A number for the processes that this one can see: the same for all of one container or machine, until it is booted again.
+fn processes_here() -> u32 {
+    let boot = std::fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let space = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    let known = [boot.as_slice(), space.as_os_str().as_encoded_bytes()].concat();
+    let digest = Sha256::digest(known);
+    u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]])
+}
+
+/// Whether a repository name is that of an endpoint that is gone. `is_alive` tells it of a process of this machine; of one
+/// elsewhere, which shares the engine, only time does.
 #[must_use]
-pub fn maker_of(repository: &str) -> Option<u32> {
-    let (_, inside) = repository.strip_prefix("127.0.0.1:")?.split_once('/')?;
-    inside.strip_prefix(NAME_PREFIX)?.split('-').next()?.parse().ok()
+pub fn is_left_over(repository: &str, is_alive: impl Fn(u32) -> bool) -> bool {
+    let parts = || {
+        let (_, inside) = repository.strip_prefix("127.0.0.1:")?.split_once('/')?;
+        let mut parts = inside.strip_prefix(NAME_PREFIX)?.split('-');
+        let since = u64::from_str_radix(parts.next()?, 16).ok()?;
+        let mut number = || u32::from_str_radix(parts.next()?, 16).ok();
+        Some((since, number()?, number()?))
+    };
+    let Some((since, processes, pid)) = parts() else { return false };
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
+    let is_old = now.saturating_sub(since) > LONGEST_LOAD.as_secs();
+    is_old || (processes == processes_here() && !is_alive(pid))
 }
 
 /// 128 bits from the system, in hex.
@@ -128,14 +216,14 @@ async fn accept(listener: TcpListener, routes: Arc<Routes>) {
     // Dropped with this task, and then every connection ends.
     let mut connections = JoinSet::new();
     loop {
-        let Ok((stream, _)) = listener.accept().await else {
+        let Ok((stream, from)) = listener.accept().await else {
             // Out of descriptors, most likely; others will be closed.
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
         let routes = Arc::clone(&routes);
         connections.spawn(async move {
-            let service = service_fn(|request| routes.answer(request));
+            let service = service_fn(|request| routes.answer(from.ip(), request));
             // A connection that breaks is the other side's to report. TLS is answered with 400, which tells Docker to go on
             // without.
             let _ = http1::Builder::new()

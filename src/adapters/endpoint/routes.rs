@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -27,7 +29,7 @@ type Answer = Result<Response<Body>, StoreError>;
 
 pub(super) struct Routes {
     prefix: String,
-    pub(super) store: Store,
+    pub(super) store: Arc<Store>,
     uploads: Mutex<BTreeMap<String, Upload>>,
     next: AtomicU64,
 }
@@ -49,22 +51,19 @@ enum Object<'a> {
 impl Routes {
     pub(super) fn new(secret: &str, store: Store) -> Self {
         let (prefix, next) = (format!("/v2/{secret}/"), AtomicU64::new(0));
+        let store = Arc::new(store);
         Self { prefix, store, uploads: Mutex::default(), next }
-    }
-
-    pub(super) fn manifest_digest(&self, tag: &str) -> Option<String> {
-        let manifest = self.store.manifest(tag)?;
-        self.store.put_manifest(tag, manifest).ok()
     }
 
     pub(super) async fn answer(
         &self,
+        from: IpAddr,
         request: Request<Incoming>,
     ) -> Result<Response<Body>, Infallible> {
         if request.uri().path() == "/v2/" {
             return Ok(plain(StatusCode::OK, "{}"));
         }
-        let answer = self.route(request).await;
+        let answer = self.route(from, request).await;
         Ok(answer.unwrap_or_else(|error| {
             let status = match error {
                 StoreError::Unknown => StatusCode::NOT_FOUND,
@@ -79,7 +78,7 @@ impl Routes {
         }))
     }
 
-    async fn route(&self, request: Request<Incoming>) -> Answer {
+    async fn route(&self, from: IpAddr, request: Request<Incoming>) -> Answer {
         let path = request.uri().path().to_owned();
         // Whoever does not know the secret learns nothing, not even that there is something.
         let inside = path.strip_prefix(&self.prefix).ok_or(StoreError::Unknown)?;
@@ -99,7 +98,12 @@ impl Routes {
             }
             (Method::GET, Object::Blob(digest)) => {
                 let (file, size) = self.store.open(digest).await?;
-                let stream = ReaderStream::with_capacity(file, 256 * 1024).map_ok(Frame::data);
+                self.store.note_served(from, digest);
+                let store = Arc::clone(&self.store);
+                let stream = ReaderStream::with_capacity(file, 256 * 1024).map_ok(move |piece| {
+                    store.note_piece(from);
+                    Frame::data(piece)
+                });
                 let body = StreamBody::new(stream).boxed();
                 Ok(blob_head(digest, size).body(body).unwrap_or_default())
             }

@@ -2,9 +2,11 @@
 //! Depends on: tempfile, tokio, sha2.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use sha2::{Digest, Sha256};
 use tokio::fs::File;
@@ -61,6 +63,16 @@ pub(super) struct Store {
     manifests: Mutex<BTreeMap<String, Manifest>>,
     claims: Mutex<BTreeMap<String, u64>>,
     missed: Mutex<BTreeSet<String>>,
+    served: Mutex<BTreeMap<IpAddr, Served>>,
+}
+
+/// What one address got.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Served {
+    /// The digests of blobs.
+    pub blobs: BTreeSet<String>,
+    /// When it got the last piece of one.
+    pub last: Option<Instant>,
 }
 
 /// A lock that a panic elsewhere left is as good as any other: each value is whole at all times.
@@ -79,6 +91,7 @@ impl Store {
             manifests: Mutex::default(),
             claims: Mutex::new(claims),
             missed: Mutex::default(),
+            served: Mutex::default(),
         })
     }
 
@@ -143,7 +156,7 @@ impl Store {
         name: &str,
         manifest: Manifest,
     ) -> Result<String, StoreError> {
-        let digest = digest_of(Sha256::new_with_prefix(&manifest.bytes));
+        let digest = digest_of_bytes(&manifest.bytes);
         if name.contains(':') && name != digest {
             return Err(StoreError::Digest(name.to_owned()));
         }
@@ -153,8 +166,31 @@ impl Store {
         Ok(digest)
     }
 
+    /// A manifest by its digest; by any tag the one that was pushed with a tag, since an endpoint has one image.
     pub(super) fn manifest(&self, name: &str) -> Option<Manifest> {
-        locked(&self.manifests).get(name).cloned()
+        let manifests = locked(&self.manifests);
+        if name.contains(':') {
+            return manifests.get(name).cloned();
+        }
+        manifests.iter().find(|(name, _)| !name.contains(':')).map(|(_, found)| found.clone())
+    }
+
+    pub(super) fn note_served(&self, to: IpAddr, digest: &str) {
+        locked(&self.served).entry(to).or_default().blobs.insert(digest.to_owned());
+    }
+
+    pub(super) fn note_piece(&self, to: IpAddr) {
+        locked(&self.served).entry(to).or_default().last = Some(Instant::now());
+    }
+
+    /// What an address got; nothing if it never asked for a blob.
+    pub(super) fn served(&self, to: IpAddr) -> Served {
+        locked(&self.served).get(&to).cloned().unwrap_or_default()
+    }
+
+    /// Whether a blob arrived here.
+    pub(super) fn holds(&self, digest: &str) -> bool {
+        locked(&self.blobs).contains_key(digest)
     }
 
     /// Blobs that were claimed, and asked for all the same. From now on they are not claimed.
@@ -169,6 +205,10 @@ impl Store {
         let blobs = locked(&self.blobs);
         (blobs.len(), blobs.values().map(|blob| blob.length).sum())
     }
+}
+
+pub(super) fn digest_of_bytes(bytes: &[u8]) -> String {
+    digest_of(Sha256::new_with_prefix(bytes))
 }
 
 fn digest_of(hasher: Sha256) -> String {

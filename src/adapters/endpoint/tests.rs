@@ -140,13 +140,35 @@ async fn nobody_without_the_secret_reads_or_writes() {
 }
 
 #[tokio::test]
-async fn a_name_tells_which_process_made_it() {
+async fn a_name_is_left_over_once_its_process_is_gone() {
     let client = Client::with(&[], 10).await;
     let name = client.endpoint.repository(Ipv4Addr::LOCALHOST.into(), "app");
-    assert_eq!(maker_of(&name), Some(std::process::id()));
-    for other in ["app", "127.0.0.1:5000/app", "127.0.0.1:5000/tg-load-x/app", "x:1/tg-load-1-a/b"]
-    {
-        assert_eq!(maker_of(other), None, "{other}");
+    let asked = std::cell::Cell::new(0);
+    let alive = |pid| {
+        asked.set(pid);
+        true
+    };
+    assert!(!is_left_over(&name, alive));
+    assert_eq!(asked.get(), std::process::id());
+    assert!(is_left_over(&name, |_| false));
+
+    // Of a process in another container nobody here can tell whether it is alive, but no load takes for ever.
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let foreign = |since: u64| {
+        let other = processes_here() ^ 1;
+        format!("127.0.0.1:5000/tg-load-{since:x}-{other:x}-1f-aa/app")
+    };
+    assert!(!is_left_over(&foreign(now), |_| false));
+    assert!(is_left_over(&foreign(now - LONGEST_LOAD.as_secs() - 5), |_| true));
+    // Names of others are none of ours.
+    for other in [
+        "app",
+        "127.0.0.1:5000/app",
+        "127.0.0.1:5000/tg-load-x/app",
+        "x:1/tg-load-1-1-1-a/b",
+        "127.0.0.1:5000/tg-load-1-1/app",
+    ] {
+        assert!(!is_left_over(other, |_| false), "{other}");
     }
 }
 
@@ -167,11 +189,78 @@ async fn a_manifest_is_found_by_tag_and_by_digest() {
     let (tag, sha) = (client.path("manifests/load"), digest(b"{}"));
     let put = client.ask(&format!("PUT {tag}\nContent-Type: a/b"), b"{}").await;
     assert!(put.contains(&format!("docker-content-digest: {sha}")), "{put}");
-    assert_eq!(client.endpoint.manifest_digest("load"), Some(sha.clone()));
-    for name in [tag, client.path(&format!("manifests/{sha}"))] {
+    // One endpoint, one image: by whatever tag a node asks for it.
+    let other = client.path("manifests/latest");
+    for name in [tag, other, client.path(&format!("manifests/{sha}"))] {
         let got = client.ask(&format!("GET {name}"), b"").await;
         assert!(got.contains("content-type: a/b") && got.ends_with("{}"), "{got}");
     }
+    let unknown = client.path(&format!("manifests/{}", digest(b"other")));
+    assert_eq!(client.code(&format!("GET {unknown}"), b"").await, "404");
+}
+
+/// A manifest of one layer, and its digest.
+fn manifest(layer: &str) -> (String, String) {
+    let config = digest(layer.as_bytes());
+    let text = format!(
+        r#"{{"schemaVersion":2,"mediaType":"m/1","config":{{"mediaType":"c/1","digest":"{config}","size":7}},
+        "layers":[{{"mediaType":"l/1","digest":"{}","size":9}}]}}"#,
+        digest(layer.to_uppercase().as_bytes())
+    );
+    let sha = digest(text.as_bytes());
+    (text, sha)
+}
+
+#[tokio::test]
+async fn what_was_pushed_is_known_for_one_platform() {
+    let client = Client::with(&[], 1 << 20).await;
+    assert_eq!(client.endpoint.pushed("linux/amd64"), None);
+    let ((one, sha), (two, other)) = (manifest("one"), manifest("two"));
+    for (name, text) in [(&sha, &one), (&other, &two)] {
+        let put = format!("PUT {}", client.path(&format!("manifests/{name}")));
+        assert_eq!(client.code(&format!("{put}\nContent-Type: m/1"), text.as_bytes()).await, "201");
+    }
+    let child = |sha: &str, arch: &str, os: &str| {
+        format!(
+            r#"{{"mediaType":"m/1","digest":"{sha}","size":5,"platform":{{"architecture":"{arch}","os":"{os}"}}}}"#
+        )
+    };
+    let index = format!(
+        r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{},{}]}}"#,
+        child(&sha, "unknown", "unknown"),
+        child(&other, "arm64", "linux"),
+    );
+    let put = format!("PUT {}", client.path("manifests/load"));
+    assert_eq!(client.code(&put, index.as_bytes()).await, "201");
+    assert_eq!(client.endpoint.pushed("linux/amd64"), None);
+    let pushed = client.endpoint.pushed("linux/arm64").unwrap();
+    assert_eq!((pushed.manifest.digest, pushed.media_type.as_str()), (other, "m/1"));
+    assert_eq!((pushed.config.as_str(), pushed.config_size), (digest(b"two").as_str(), 7));
+    assert_eq!(pushed.layers, [Blob { digest: digest(b"TWO"), size: 9 }]);
+
+    assert_eq!(client.code(&put, one.as_bytes()).await, "201");
+    assert_eq!(client.endpoint.pushed("linux/amd64").unwrap().manifest.digest, sha);
+}
+
+#[tokio::test]
+async fn it_is_known_who_got_what() {
+    let client = Client::with(&[("sha256:claimed", 5)], 1 << 20).await;
+    let here: IpAddr = Ipv4Addr::LOCALHOST.into();
+    let sha = digest(b"text");
+    let put = format!("POST {}", client.path(&format!("blobs/uploads/?digest={sha}")));
+    assert_eq!(client.code(&put, b"text").await, "201");
+    assert_eq!(client.endpoint.served(here), Served::default());
+    client.ask(&format!("GET {}", client.path("blobs/sha256:claimed")), b"").await;
+    assert_eq!(client.endpoint.served(here), Served::default());
+    client.ask(&format!("GET {}", client.path(&format!("blobs/{sha}"))), b"").await;
+    let served = client.endpoint.served(here);
+    assert!(served.blobs.contains(&sha) && served.last.is_some(), "{served:?}");
+    assert!(client.endpoint.holds(&sha) && !client.endpoint.holds("sha256:claimed"));
+    let mut text = String::new();
+    let (mut content, length) = client.endpoint.open(&sha).await.unwrap().unwrap();
+    content.read_to_string(&mut text).await.unwrap();
+    assert_eq!((text.as_str(), length), ("text", 4));
+    assert!(client.endpoint.open("sha256:claimed").await.unwrap().is_none());
 }
 
 #[tokio::test]

@@ -1,0 +1,280 @@
+//! Loading: what each node lacks, once, into all nodes at the same time, and then proved by each node's CRI.
+//! Depends on: facts, adapters, digest, report::event, taskfile::model, error.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+
+use super::Live;
+use crate::adapters::docker::ContainerState;
+use crate::adapters::endpoint::is_left_over;
+use crate::error::{Failure, Kind};
+use crate::execute::interrupted;
+use crate::facts::gather::{chain, is_alive};
+use crate::facts::{Contents, Facts, HostImage, Known, NodeImage};
+use crate::names::{ConfigDigest, ImageId};
+use crate::report::event::{EventKind, LoadReport, NodeLoad, StepName};
+use crate::taskfile::model::{ImageSpec, LoadStrategy};
+
+mod archive;
+mod push;
+mod tell;
+
+/// How long a node's CRI may take to show what its containerd has: it is told of changes, it does not look.
+const CRI_LAG: Duration = Duration::from_secs(10);
+/// Between two looks at a node.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// Between two looks at whether a node that is taking an image still runs.
+const WATCH: Duration = Duration::from_secs(2);
+/// More than any image takes, to end a load that hangs.
+const LIMIT: Duration = Duration::from_secs(3600);
+
+/// One image on its way into some nodes.
+struct Load<'a> {
+    live: &'a Live<'a>,
+    step: &'a StepName,
+    spec: &'a ImageSpec,
+    host: &'a HostImage,
+    /// What each node had before.
+    before: BTreeMap<String, Contents>,
+}
+
+/// How it went on each node.
+type Outcomes = BTreeMap<String, NodeLoad>;
+
+impl Live<'_> {
+    pub(super) async fn load_image(
+        &self,
+        step: &StepName,
+        image: &ImageId,
+        nodes: &[String],
+        facts: &Facts,
+    ) -> Result<String, Failure> {
+        let Some(spec) = self.world.file.images.get(image) else {
+            return Err(Failure::said(Kind::TaskFile, format!("unknown image `{image}`")));
+        };
+        let host = match facts.images.get(image).map(|known| &known.host) {
+            Some(Known::Yes(Some(host))) => host,
+            Some(Known::Unknown(why)) => return Err(Failure::said(Kind::Docker, why.clone())),
+            _ => {
+                let message = format!("{} is not in Docker", spec.tag);
+                return Err(Failure::said(Kind::Load, message).hint(format!("tg build {image}")));
+            }
+        };
+        if nodes.is_empty() {
+            return Err(Failure::said(Kind::Cluster, "the cluster has no node to load into")
+                .hint("tg cluster status"));
+        }
+        if spec.tag.tag() == "latest" {
+            let text = "pods pull `:latest` again unless they set imagePullPolicy: what is loaded is ignored then";
+            self.note(step, text, false);
+        }
+        let mut load = Load { live: self, step, spec, host, before: BTreeMap::new() };
+        tokio::select! {
+            loaded = load.run(nodes, facts) => loaded,
+            () = self.world.interrupt.requested() => {
+                self.sweep(|pid| is_alive(pid) && pid != std::process::id()).await;
+                Err(interrupted(self.world.interrupt.signal().unwrap_or(2)))
+            }
+        }
+    }
+
+    /// Removes the temporary names in Docker of loads that were killed.
+    async fn sweep(&self, is_alive: impl Fn(u32) -> bool) {
+        let names = self.world.engine.names_like("127.0.0.1:*/tg-load-*/*").await;
+        for name in names.unwrap_or_default() {
+            if is_left_over(&name, &is_alive) {
+                // It stays for the next load to try.
+                let _ = self.world.engine.untag(&name).await;
+            }
+        }
+    }
+}
+
+impl Load<'_> {
+    async fn run(&mut self, nodes: &[String], facts: &Facts) -> Result<String, Failure> {
+        let began = Instant::now();
+        let mut outcomes = Outcomes::new();
+        for (node, contents) in self.contents(nodes, facts).await {
+            match contents {
+                Ok(contents) => drop(self.before.insert(node, contents)),
+                Err(why) => drop(outcomes.insert(node, NodeLoad::failed(why))),
+            }
+        }
+        let looked = began.elapsed();
+        let (tagged, moved): (Vec<String>, Vec<String>) =
+            self.before.keys().cloned().partition(|node| self.known_as(node).is_some());
+        let tagging = join_all(tagged.iter().map(|node| self.tag(node)));
+        let (tagged_how, mut report) = tokio::join!(tagging, self.bring(&moved));
+        outcomes.extend(tagged.into_iter().zip(tagged_how));
+        outcomes.append(&mut report.nodes);
+        report.nodes = outcomes;
+        report.facts = looked;
+        self.finish(report)
+    }
+
+    /// What the nodes have, with their blobs: as it was just seen, or by another look.
+    async fn contents(
+        &self,
+        nodes: &[String],
+        facts: &Facts,
+    ) -> Vec<(String, Result<Contents, String>)> {
+        let look = async |node: &String| match facts.nodes.get(node) {
+            Some(Known::Yes(contents)) if contents.blobs.is_some() => Ok(contents.clone()),
+            _ => {
+                let looked = self.live.world.engine.contents(node, &[]).await;
+                looked.map_err(|error| chain(&error))
+            }
+        };
+        let looked = join_all(nodes.iter().map(look)).await;
+        nodes.iter().cloned().zip(looked).collect()
+    }
+
+    /// The name under which a node has the image already, if it only lacks the right one.
+    fn known_as(&self, node: &str) -> Option<String> {
+        let image = NodeImage::of(self.before.get(node)?, &self.spec.tag, Some(self.host));
+        image.elsewhere.filter(|_| image.is_unpacked)
+    }
+
+    async fn tag(&self, node: &str) -> NodeLoad {
+        let began = Instant::now();
+        let mut outcome = NodeLoad::by("tag-only");
+        let known_as = self.known_as(node).unwrap_or_default();
+        let tagged = self.live.world.engine.add_name(node, &known_as, &self.spec.tag).await;
+        outcome.transfer = began.elapsed();
+        outcome.result = match tagged {
+            Err(error) => Err(chain(&error)),
+            Ok(()) => self.verify(node, None, self.host.config.as_ref()).await,
+        };
+        outcome.verify = began.elapsed() - outcome.transfer;
+        if outcome.result.is_ok() {
+            self.remove_superseded(node).await;
+        }
+        outcome
+    }
+
+    /// Brings the image into nodes that lack it, by the first way that works for each.
+    async fn bring(&self, nodes: &[String]) -> LoadReport {
+        let mut report = LoadReport::default();
+        if nodes.is_empty() {
+            return report;
+        }
+        let strategy = self.live.world.file.load;
+        let mut left = nodes.to_vec();
+        let mut why = None;
+        if strategy != LoadStrategy::Archive {
+            match self.deliver(nodes).await {
+                Ok(delivery) => self.by_push(&delivery, &mut left, &mut report).await,
+                Err(said) => why = Some(said),
+            }
+        }
+        let falls_back = matches!(strategy, LoadStrategy::Auto | LoadStrategy::Archive);
+        if !left.is_empty() && falls_back {
+            self.by_archive(&left, why.as_deref(), &mut report).await;
+        } else if let Some(why) = why {
+            report.nodes.extend(left.into_iter().map(|n| (n, NodeLoad::failed(why.clone()))));
+        }
+        report
+    }
+
+    /// Asks the node what it has now, or believes what it has `told` with the load itself. A wrong or broken image under the
+    /// right name is worse than none: the name is removed.
+    async fn verify(
+        &self,
+        node: &str,
+        told: Option<Contents>,
+        config: Option<&ConfigDigest>,
+    ) -> Result<(), String> {
+        let engine = &self.live.world.engine;
+        let host = HostImage { config: config.cloned(), ..self.host.clone() };
+        let deadline = Instant::now() + CRI_LAG;
+        let mut contents = told;
+        loop {
+            let seen = match contents.take() {
+                Some(contents) => contents,
+                None => engine.contents(node, &[]).await.map_err(|error| chain(&error))?,
+            };
+            let found = NodeImage::of(&seen, &self.spec.tag, Some(&host));
+            let is_right =
+                found.tagged.is_some() && (config.is_none() || found.tagged == host.config);
+            if is_right && found.is_unpacked {
+                return Ok(());
+            }
+            if Instant::now() < deadline {
+                tokio::time::sleep(LOOK_AGAIN).await;
+                continue;
+            }
+            let what = match (&found.tagged, config) {
+                (None, _) => "nothing".to_owned(),
+                (Some(found), Some(wanted)) if found != wanted => {
+                    format!("{}, not {}", found.short(), wanted.short())
+                }
+                (Some(found), _) => format!("{} without its layers", found.short()),
+            };
+            engine.remove_name(node, &self.spec.tag).await.map_err(|error| chain(&error))?;
+            return Err(format!("node {node}: has {what} under {} after the load", self.spec.tag));
+        }
+    }
+
+    /// Removes what the name stood for before, where nothing else does and no container is made from it.
+    async fn remove_superseded(&self, node: &str) {
+        let Some(before) = self.before.get(node) else { return };
+        let superseded = NodeImage::superseded(before, &self.spec.tag);
+        if let Some(old) = superseded.filter(|old| Some(old) != self.host.config.as_ref()) {
+            // It is in the way of nobody: what fails here is not worth a failure.
+            let _ = self.live.world.engine.remove_unused(node, &old).await;
+        }
+    }
+
+    /// Does something with a node while that runs as it does now. A paused node would take for ever, and one that was
+    /// restarted has lost it.
+    async fn while_it_runs<T, E: std::error::Error + 'static>(
+        &self,
+        node: &str,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, String> {
+        let engine = &self.live.world.engine;
+        let gone = async {
+            let mut first: Option<ContainerState> = None;
+            loop {
+                match engine.network(node).await.map(|network| network.state) {
+                    Err(error) => return chain(&error),
+                    Ok(state) if !state.is_running => {
+                        return format!("node {node} is {}", state.status);
+                    }
+                    Ok(state) if first.as_ref().is_some_and(|first| *first != state) => {
+                        return format!("node {node} was restarted");
+                    }
+                    Ok(state) => first = Some(state),
+                }
+                tokio::time::sleep(WATCH).await;
+            }
+        };
+        tokio::select! {
+            done = work => done.map_err(|error| chain(&error)),
+            why = gone => Err(why),
+            () = tokio::time::sleep(LIMIT) => Err(format!("node {node} took more than {} s", LIMIT.as_secs())),
+        }
+    }
+
+    /// Tells how it went, and says it in one line.
+    fn finish(&self, report: LoadReport) -> Result<String, Failure> {
+        let text = tell::summary(&report, self.host);
+        let failed: Vec<String> =
+            report.nodes.values().filter_map(|node| node.result.clone().err()).collect();
+        let (of, good) = (report.nodes.len(), report.nodes.len() - failed.len());
+        let step = self.step.clone();
+        self.live.emitter.emit(EventKind::Loaded { step, report: Box::new(report) });
+        if failed.is_empty() {
+            return Ok(text);
+        }
+        let message = format!(
+            "loading {} failed on {} of {of} nodes ({good} have it):\n{}",
+            self.spec.tag,
+            failed.len(),
+            failed.join("\n")
+        );
+        Err(Failure::said(Kind::Load, message).hint(format!("tg load {}", self.spec.id)))
+    }
+}

@@ -1,0 +1,216 @@
+//! Loading by push: Docker pushes what no node has into an endpoint of ours, and every node pulls from it, or gets what arrived
+//! as an archive where it cannot reach us.
+//! Depends on: facts, adapters, report::event.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+
+use super::Load;
+use super::tell::count;
+use crate::adapters::docker::Network;
+use crate::adapters::endpoint::{Endpoint, Pushed};
+use crate::adapters::node::Pull;
+use crate::facts::NodeImage;
+use crate::facts::gather::{chain, is_alive};
+use crate::report::event::{LayerLoad, LoadReport, NodeLoad};
+use crate::taskfile::model::LoadStrategy;
+
+/// More than any image that is loaded into a cluster on one machine.
+const LIMIT: u64 = 64 << 30;
+
+/// What Docker pushed, where the nodes can have it.
+pub(super) struct Delivery {
+    pub(super) endpoint: Endpoint,
+    pub(super) pushed: Pushed,
+    /// The name in Docker that it is pushed under, which is there only while it is pushed.
+    repository: String,
+    networks: BTreeMap<String, Network>,
+    /// How long Docker took.
+    took: Duration,
+}
+
+impl Load<'_> {
+    /// Has Docker push what the nodes lack.
+    ///
+    /// # Errors
+    /// Why it cannot be done this way at all, in one line; nothing in any node has changed then.
+    pub(super) async fn deliver(&self, nodes: &[String]) -> Result<Delivery, String> {
+        let began = Instant::now();
+        let (world, engine) = (self.live.world, &self.live.world.engine);
+        let networks = join_all(nodes.iter().map(|node| engine.network(node)));
+        let ((), networks) = tokio::join!(self.live.sweep(is_alive), networks);
+        let networks = networks.into_iter().collect::<Result<Vec<_>, _>>();
+        let networks = networks.map_err(|error| chain(&error))?;
+        let networks: BTreeMap<String, Network> = nodes.iter().cloned().zip(networks).collect();
+        let gateways: BTreeSet<IpAddr> =
+            networks.values().flat_map(|network| network.gateways.clone()).collect();
+        let gateways: Vec<IpAddr> = gateways.into_iter().collect();
+        let endpoint = Endpoint::start(&gateways, self.common_blobs(nodes), LIMIT).await;
+        let endpoint = endpoint.map_err(|error| format!("cannot listen: {error}"))?;
+        let name = self.spec.id.to_string().to_lowercase();
+        let repository = endpoint.repository(Ipv4Addr::LOCALHOST.into(), &name);
+        self.push(&repository).await?;
+        let pushed = endpoint
+            .pushed(engine.platform())
+            .ok_or_else(|| format!("Docker pushed no manifest for {}", engine.platform()))?;
+        match &self.host.config {
+            Some(config) if *config != pushed.config => {
+                return Err(format!(
+                    "Docker pushed {}, not {}",
+                    pushed.config.short(),
+                    config.short()
+                ));
+            }
+            Some(_) => {}
+            // What an index holds never changes: the next decision need not ask for it.
+            None => {
+                let known =
+                    world.state.record_identity(&self.host.id, engine.platform(), &pushed.config);
+                // Unknown, it is loaded again.
+                drop(known);
+            }
+        }
+        Ok(Delivery { endpoint, pushed, repository, networks, took: began.elapsed() })
+    }
+
+    async fn push(&self, repository: &str) -> Result<(), String> {
+        let engine = &self.live.world.engine;
+        let pushed = engine.push_as(&self.host.id, repository, self.host.is_index).await;
+        pushed.map_err(|error| chain(&error))
+    }
+
+    /// The blobs that every node has, with their sizes.
+    fn common_blobs(&self, nodes: &[String]) -> BTreeMap<String, u64> {
+        let mut all = nodes.iter().map(|node| self.before.get(node)?.blobs.as_ref());
+        let mut common = all.next().flatten().cloned().unwrap_or_default();
+        for blobs in all {
+            common.retain(|digest, _| blobs.is_some_and(|blobs| blobs.contains_key(digest)));
+        }
+        common
+    }
+
+    /// Brings what was pushed into nodes. Those where neither way works are left.
+    pub(super) async fn by_push(
+        &self,
+        delivery: &Delivery,
+        left: &mut Vec<String>,
+        report: &mut LoadReport,
+    ) {
+        let strategy = self.live.world.file.load;
+        let imports_only = strategy == LoadStrategy::PushAndImport;
+        let mut whys = BTreeMap::new();
+        if !imports_only && delivery.endpoint.is_reachable() {
+            self.pull_into_all(delivery, left, &mut whys, report).await;
+        } else {
+            let why = "the nodes cannot reach this machine: their gateway is not here";
+            whys.extend(left.iter().map(|node| (node.clone(), why.to_owned())));
+        }
+        if !left.is_empty() && strategy != LoadStrategy::PushAndPull {
+            if !imports_only {
+                self.note_fallback("what Docker pushed is imported", left, &whys);
+            }
+            self.import_into_all(delivery, left, &mut whys, report).await;
+        }
+        for node in left.iter() {
+            let why = whys.remove(node).unwrap_or_default();
+            report.nodes.insert(node.clone(), NodeLoad::failed(why));
+        }
+        report.config = Some(delivery.pushed.config.clone());
+        report.export = delivery.took;
+        report.layers = self.layers(delivery);
+        if strategy != LoadStrategy::Auto {
+            left.clear();
+        }
+    }
+
+    async fn pull_into_all(
+        &self,
+        delivery: &Delivery,
+        left: &mut Vec<String>,
+        whys: &mut BTreeMap<String, String>,
+        report: &mut LoadReport,
+    ) {
+        for again in [false, true] {
+            let pulled = join_all(left.iter().map(|node| self.pull(delivery, node))).await;
+            let mut failed = Vec::new();
+            for (node, outcome) in left.drain(..).zip(pulled) {
+                match &outcome.result {
+                    Ok(()) => drop(report.nodes.insert(node, outcome)),
+                    Err(why) => {
+                        whys.insert(node.clone(), why.clone());
+                        failed.push(node);
+                    }
+                }
+            }
+            *left = failed;
+            // A node may lack what it said it had: its own collection of garbage ran in between. Docker sends that now.
+            let missed = !delivery.endpoint.take_missed().is_empty();
+            if again || left.is_empty() || !missed || self.push(&delivery.repository).await.is_err()
+            {
+                return;
+            }
+        }
+    }
+
+    async fn pull(&self, delivery: &Delivery, node: &str) -> NodeLoad {
+        let began = Instant::now();
+        let mut outcome = NodeLoad::by("push-and-pull");
+        let (Some(network), Some(before)) = (delivery.networks.get(node), self.before.get(node))
+        else {
+            return NodeLoad::failed(format!("node {node} is unknown"));
+        };
+        let gateway = network.gateways.first().copied().unwrap_or(Ipv4Addr::LOCALHOST.into());
+        let superseded = NodeImage::superseded(before, &self.spec.tag);
+        let pull = Pull {
+            url: &delivery.endpoint.url(gateway),
+            directory: delivery.endpoint.secret(),
+            image: &self.spec.tag,
+            config: &delivery.pushed.config,
+            superseded: superseded.as_ref().filter(|old| **old != delivery.pushed.config),
+            snapshotter: before.snapshotter.as_deref().unwrap_or("overlayfs"),
+        };
+        let pulled = self.live.world.engine.pull(node, &pull);
+        let pulled = self.while_it_runs(node, pulled).await;
+        let took = began.elapsed();
+        outcome.result = match pulled {
+            Ok(told) => self.verify(node, Some(told), Some(&delivery.pushed.config)).await,
+            Err(why) => Err(why),
+        };
+        outcome.verify = began.elapsed() - took;
+        let served = network.addresses.iter().map(|address| delivery.endpoint.served(*address));
+        let served: Vec<_> = served.collect();
+        let last = served.iter().filter_map(|served| served.last).max();
+        outcome.transfer =
+            last.map_or(Duration::ZERO, |last| last.saturating_duration_since(began)).min(took);
+        outcome.import = took - outcome.transfer;
+        count(&mut outcome, &delivery.pushed, |digest| {
+            served.iter().any(|served| served.blobs.contains(digest))
+        });
+        outcome
+    }
+
+    /// Each layer, and the nodes that had neither its blob nor its snapshot.
+    fn layers(&self, delivery: &Delivery) -> Vec<LayerLoad> {
+        let chains = &self.host.chains;
+        let layers = delivery.pushed.layers.iter().enumerate();
+        let lacks = |at: usize, digest: &str| {
+            let chain = (chains.len() == delivery.pushed.layers.len()).then(|| &chains[at]);
+            let lacks = self.before.iter().filter(|(_, node)| {
+                let has_blob = node.blobs.as_ref().is_some_and(|blobs| blobs.contains_key(digest));
+                !has_blob && !chain.is_some_and(|chain| node.chains.contains(chain))
+            });
+            lacks.map(|(node, _)| node.clone()).collect()
+        };
+        layers
+            .map(|(at, layer)| LayerLoad {
+                digest: layer.digest.clone(),
+                size: layer.size,
+                sent: delivery.endpoint.holds(&layer.digest),
+                lacked_by: lacks(at, &layer.digest),
+            })
+            .collect()
+    }
+}
