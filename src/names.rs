@@ -1,7 +1,9 @@
 //! Validated names: image references, digests, content keys, images of the task file.
-//! Depends on: std.
+//! Depends on: std, serde.
 
 use std::fmt;
+
+use serde::{Deserialize, Serialize};
 
 /// A reference to an image as people write it (`app`, `app:test`, `localhost:5001/x/y:z`), checked and made canonical
 /// the way Docker and containerd do: default registry `docker.io`, default namespace `library/`, default tag `latest`.
@@ -148,8 +150,23 @@ fn check_component(whole: &str, component: &str) -> Result<(), String> {
 }
 
 /// The digest of an image's config: the one identity that Docker's two image stores and containerd agree on.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct ConfigDigest(String);
+
+impl TryFrom<String> for ConfigDigest {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::parse(&text).ok_or_else(|| format!("`{text}` is no digest"))
+    }
+}
+
+impl From<ConfigDigest> for String {
+    fn from(digest: ConfigDigest) -> Self {
+        digest.0
+    }
+}
 
 impl ConfigDigest {
     /// Takes `sha256:<64 hex digits>`; anything else is not a digest.

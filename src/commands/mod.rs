@@ -266,8 +266,15 @@ impl Context {
             context: self.environment.docker_context.clone(),
             config: self.environment.docker_config.clone(),
         };
-        let engine = Engine::connect(&address, interrupt).await.map_err(no_docker)?;
         let state = State::new(self.environment.state.clone(), &file.path);
+        let met = |fingerprint: &str| state.platform(fingerprint);
+        let engine = Engine::connect(&address, interrupt, met).await.map_err(no_docker)?;
+        if let Some(fingerprint) = engine.fingerprint().filter(|known| met(known).is_none())
+            && self.memory().is_renewed()
+        {
+            // Without it the engine is asked again.
+            let _ = state.record_platform(fingerprint, engine.platform());
+        }
         let docker = self.environment.docker_config.clone().unwrap_or_default();
         let variable = |name| self.environment.variables.get(name);
         let buildx = variable("BUILDX_CONFIG").map_or(docker.join("buildx"), PathBuf::from);

@@ -30,7 +30,7 @@ fn load(image: &ImageId) -> Step {
 /// What is true of some images and the cluster.
 pub(super) async fn facts(world: &World, images: &[ImageId]) -> Result<Facts, Failure> {
     let steps: Vec<Step> = images.iter().flat_map(|image| [build(image), load(image)]).collect();
-    until_interrupted(&world.interrupt, world.gather(&steps)).await
+    until_interrupted(&world.interrupt, world.look(&steps, true)).await
 }
 
 /// What would be done about each image.

@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 use futures_util::future::join_all;
 
 use super::record::{Creating, State};
-use super::{ClusterState, Contents, Facts, HostImage, ImageFacts, InputFacts, Known, NodeImage};
+use super::{ClusterState, Contents, Facts, HostImage, ImageFacts, Known, NodeImage};
 use crate::adapters::cluster::{self, ClusterError};
-use crate::adapters::docker::{Engine, IMAGE_LABEL, KEY_LABEL, NodeContainer};
+use crate::adapters::docker::{DockerError, Engine, IMAGE_LABEL, Image, KEY_LABEL, NodeContainer};
 use crate::digest::Surroundings;
 use crate::digest::chain::chain_ids;
 use crate::interrupt::Interrupt;
-use crate::names::{ImageId, Key};
-use crate::taskfile::model::{ImageSpec, Step, TaskFile, When};
+use crate::names::{ImageId, ImageRef, Key};
+use crate::taskfile::model::{ClusterAction, ImageSpec, Step, TaskFile, When};
 
 /// What the facts are gathered from.
 #[derive(Clone, Debug)]
@@ -49,80 +49,143 @@ pub enum Memory {
     VerifyReadOnly,
 }
 
+impl Memory {
+    /// Whether anything may be written.
+    #[must_use]
+    pub fn is_renewed(self) -> bool {
+        matches!(self, Self::Renew | Self::Verify)
+    }
+}
+
 impl World {
-    /// Looks at everything that the steps are about.
+    /// Looks at everything that the steps are about. Whether Kubernetes is ready is only asked where more is done than to
+    /// build and load, since loading needs nothing of it.
     pub async fn gather(&self, steps: &[Step]) -> Facts {
-        let about = |wanted: &ImageId| {
-            let builds =
-                steps.iter().any(|s| matches!(s, Step::Build { image, .. } if image == wanted));
-            let loads =
-                steps.iter().any(|s| matches!(s, Step::Load { image, .. } if image == wanted));
-            (builds, loads)
+        let needs_no_api = |step: &Step| {
+            matches!(
+                step,
+                Step::Build { .. } | Step::Load { .. } | Step::Cluster(ClusterAction::Ensure)
+            )
         };
-        let needs_cluster =
-            steps.iter().any(|step| matches!(step, Step::Load { .. } | Step::Cluster(_)));
-        let containers = if needs_cluster {
-            self.engine.nodes(&self.file.cluster.name).await.map_err(|error| chain(&error))
-        } else {
-            Ok(Vec::new())
+        let only_loads = steps.iter().any(|step| matches!(step, Step::Load { .. }))
+            && steps.iter().all(needs_no_api);
+        self.look(steps, !only_loads).await
+    }
+
+    /// The same, and asks Kubernetes or not.
+    pub async fn look(&self, steps: &[Step], asks_api: bool) -> Facts {
+        let builds = |id: &ImageId| {
+            steps.iter().any(|s| matches!(s, Step::Build { image, .. } if image == id))
         };
-        let running: Vec<String> = containers
-            .iter()
-            .flatten()
-            .filter(|node| node.state == "running" && self.file.cluster.is_loaded(&node.name))
-            .map(|node| node.name.clone())
-            .collect();
+        let loads = |id: &ImageId| {
+            steps.iter().any(|s| matches!(s, Step::Load { image, .. } if image == id))
+        };
+        let all = || self.file.images.values();
+        let built: Vec<&ImageSpec> = all().filter(|spec| builds(&spec.id)).collect();
+        let loaded: Vec<&ImageSpec> = all().filter(|spec| loads(&spec.id)).collect();
         let wanted: Vec<&ImageSpec> =
-            self.file.images.values().filter(|spec| about(&spec.id) != (false, false)).collect();
-        let loads = || wanted.iter().filter(|spec| about(&spec.id).1);
-        let whole = steps.iter().any(|s| matches!(s, Step::Load { when: When::Always, .. }));
-        let images = async {
-            let hosts = join_all(wanted.iter().map(|spec| self.host_image(spec))).await;
-            let hosts: BTreeMap<&ImageId, _> = wanted.iter().map(|s| &s.id).zip(hosts).collect();
-            let sought = if whole { Vec::new() } else { sought(loads().copied(), &hosts) };
-            let asked = join_all(running.iter().map(|node| self.contents(node, &sought)));
-            let current =
-                join_all(wanted.iter().map(|spec| self.inputs(spec, about(&spec.id).0, &hosts)));
-            let asked = async { if loads().next().is_some() { asked.await } else { Vec::new() } };
-            let (asked, current) = tokio::join!(asked, current);
-            (hosts, running.iter().cloned().zip(asked).collect::<BTreeMap<_, _>>(), current)
+            all().filter(|spec| builds(&spec.id) || loads(&spec.id)).collect();
+
+        let inputs = join_all(built.iter().map(|spec| self.current(spec)));
+        let rest = async {
+            let containers = self.containers(steps);
+            let asked = async {
+                let hosts = join_all(wanted.iter().map(|spec| self.host_image(spec))).await;
+                let hosts: Hosts = wanted.iter().map(|s| s.id.clone()).zip(hosts).collect();
+                let whole =
+                    steps.iter().any(|s| matches!(s, Step::Load { when: When::Always, .. }));
+                let sought = if whole { Vec::new() } else { sought(&loaded, &hosts) };
+                let asked =
+                    if loaded.is_empty() { Asked::new() } else { self.ask_known(&sought).await };
+                (hosts, sought, asked)
+            };
+            let (containers, (hosts, sought, asked)) = tokio::join!(containers, asked);
+            let nodes = async {
+                if loaded.is_empty() {
+                    return BTreeMap::new();
+                }
+                self.nodes(&containers, asked, &sought).await
+            };
+            let cluster = self.cluster(containers.clone(), asks_api);
+            let (nodes, cluster) = tokio::join!(nodes, cluster);
+            (hosts, nodes, cluster)
         };
-        let ((mut hosts, nodes, inputs), cluster) = tokio::join!(images, self.cluster(containers));
-        let images = wanted.iter().zip(inputs).filter_map(|(spec, inputs)| {
-            let host = hosts.remove(&spec.id)?;
+        let (inputs, (hosts, nodes, cluster)) = tokio::join!(inputs, rest);
+        let mut inputs: BTreeMap<&ImageId, _> =
+            built.iter().map(|spec| &spec.id).zip(inputs).collect();
+        let images = wanted.iter().filter_map(|spec| {
+            let host = hosts.get(&spec.id)?.clone();
+            let inputs = match inputs.remove(&spec.id) {
+                Some(Ok(current)) => Known::Yes(self.compare(spec, current, &host)),
+                Some(Err(error)) => Known::Unknown(chain(&error)),
+                None => Known::Unknown("not looked at".to_owned()),
+            };
             let nodes =
-                if about(&spec.id).1 { on_nodes(&nodes, spec, &host) } else { BTreeMap::new() };
+                if loads(&spec.id) { on_nodes(&nodes, spec, &host) } else { BTreeMap::new() };
             Some((spec.id.clone(), ImageFacts { inputs, host, nodes }))
         });
         Facts { images: images.collect(), cluster, nodes }
     }
 
-    async fn contents(&self, node: &str, sought: &[String]) -> Known<Contents> {
-        match self.engine.contents(node, sought).await {
-            Ok(contents) => Known::Yes(contents),
-            Err(error) => Known::Unknown(chain(&error)),
+    /// The containers of the cluster, if the steps need it.
+    async fn containers(&self, steps: &[Step]) -> Result<Vec<NodeContainer>, String> {
+        if !steps.iter().any(|step| matches!(step, Step::Load { .. } | Step::Cluster(_))) {
+            return Ok(Vec::new());
         }
+        self.engine.nodes(&self.file.cluster.name).await.map_err(|error| chain(&error))
     }
 
-    /// The inputs of an image that a step builds.
-    async fn inputs(
+    /// Asks the containers that were the nodes when last looked, so that nothing waits for the list of those that are now.
+    async fn ask_known(&self, sought: &[String]) -> Asked {
+        let cluster = &self.file.cluster;
+        let known =
+            if cluster.only.is_empty() { self.state.nodes(&cluster.name) } else { Vec::new() };
+        let asked = join_all(known.iter().map(|id| self.contents(id, id, sought))).await;
+        known.into_iter().zip(asked).collect()
+    }
+
+    /// What each running node has. What was `asked` of a container that is no running node is forgotten.
+    async fn nodes(
         &self,
-        spec: &ImageSpec,
-        builds: bool,
-        hosts: &BTreeMap<&ImageId, Known<Option<HostImage>>>,
-    ) -> Known<InputFacts> {
-        let (true, Some(host)) = (builds, hosts.get(&spec.id)) else {
-            return Known::Unknown("not looked at".to_owned());
-        };
-        match self.current(spec).await {
-            Ok(current) => Known::Yes(self.compare(spec, current, host)),
-            Err(error) => Known::Unknown(chain(&error)),
+        containers: &Result<Vec<NodeContainer>, String>,
+        mut asked: Asked,
+        sought: &[String],
+    ) -> BTreeMap<String, Known<Contents>> {
+        let cluster = &self.file.cluster;
+        let is_loaded = |n: &&NodeContainer| n.state == "running" && cluster.is_loaded(&n.name);
+        let running: Vec<&NodeContainer> = containers.iter().flatten().filter(is_loaded).collect();
+        let ids: Vec<&str> = running.iter().map(|node| node.id.as_str()).collect();
+        if self.memory.is_renewed()
+            && cluster.only.is_empty()
+            && self.state.nodes(&cluster.name) != ids
+        {
+            // Without it the next look takes a little longer.
+            let _ = self.state.record_nodes(&cluster.name, &ids);
+        }
+        let mut contents = Vec::new();
+        for node in running {
+            let early = asked.remove(&node.id).filter(|found| matches!(found, Known::Yes(_)));
+            contents.push(async move {
+                let found = match early {
+                    Some(found) => found,
+                    None => self.contents(&node.id, &node.name, sought).await,
+                };
+                (node.name.clone(), found)
+            });
+        }
+        join_all(contents).await.into_iter().collect()
+    }
+
+    async fn contents(&self, id: &str, node: &str, sought: &[String]) -> Known<Contents> {
+        match self.engine.contents(id, sought).await {
+            Ok(contents) => Known::Yes(contents),
+            Err(error) => Known::Unknown(chain(&error).replace(id, node)),
         }
     }
 
     /// The image under the public tag.
     pub async fn host_image(&self, spec: &ImageSpec) -> Known<Option<HostImage>> {
-        match self.engine.image(spec.tag.familiar()).await {
+        match self.inspect(&spec.tag).await {
             Ok(found) => Known::Yes(found.map(|mut image| HostImage {
                 config:
                     image.config.or_else(|| self.state.identity(&image.id, self.engine.platform())),
@@ -138,7 +201,28 @@ impl World {
         }
     }
 
-    async fn cluster(&self, containers: Result<Vec<NodeContainer>, String>) -> Known<ClusterState> {
+    /// The image of a tag. What an id stands for never changes, so it need not be asked for twice; but of an index the engine
+    /// may come to have another platform.
+    async fn inspect(&self, tag: &ImageRef) -> Result<Option<Image>, DockerError> {
+        let Some(id) = self.engine.image_id(tag).await? else { return Ok(None) };
+        if let Some(image) = self.state.inspected(&id) {
+            return Ok(Some(image));
+        }
+        let found = self.engine.image(&id).await?;
+        if let Some(image) = found.as_ref().filter(|image| !image.is_index && image.id == id)
+            && self.memory.is_renewed()
+        {
+            // Without it the engine is asked again.
+            let _ = self.state.record_inspected(image);
+        }
+        Ok(found)
+    }
+
+    async fn cluster(
+        &self,
+        containers: Result<Vec<NodeContainer>, String>,
+        asks_api: bool,
+    ) -> Known<ClusterState> {
         let nodes = match containers {
             Err(why) => return Known::Unknown(why),
             Ok(nodes) if nodes.is_empty() => return Known::Yes(ClusterState::Absent),
@@ -161,14 +245,14 @@ impl World {
         if !stopped.is_empty() {
             return broken(format!("node {}", stopped.join(", ")));
         }
-        match self.not_ready(&nodes).await {
+        let not_ready = if asks_api { self.not_ready(&nodes).await } else { Ok(None) };
+        let nodes = nodes.into_iter().map(|node| node.name);
+        let nodes = nodes.filter(|node| self.file.cluster.is_loaded(node)).collect();
+        match not_ready {
             Err(error) => broken(chain(&error)),
             Ok(Some(why)) => broken(why),
-            Ok(None) => {
-                let nodes = nodes.into_iter().map(|node| node.name);
-                let nodes = nodes.filter(|node| self.file.cluster.is_loaded(node)).collect();
-                Known::Yes(ClusterState::Ready { nodes })
-            }
+            Ok(None) if asks_api => Known::Yes(ClusterState::Ready { nodes }),
+            Ok(None) => Known::Yes(ClusterState::Running { nodes }),
         }
     }
 
@@ -203,7 +287,7 @@ impl World {
         }
         // The way there may have changed since.
         let kubeconfig = cluster::kubeconfig(name, &self.interrupt).await?;
-        if matches!(self.memory, Memory::Renew | Memory::Verify) && !self.is_ours(nodes) {
+        if self.memory.is_renewed() && !self.is_ours(nodes) {
             // Without it kind is asked again.
             let _ = self.state.record_access(name, &ids, &kubeconfig);
         }
@@ -211,18 +295,21 @@ impl World {
     }
 }
 
+/// What containers have, by their ids.
+type Asked = BTreeMap<String, Known<Contents>>;
+
+/// The images in Docker, by their ids in the task file.
+type Hosts = BTreeMap<ImageId, Known<Option<HostImage>>>;
+
 /// What is to be found in a node that needs no load: names, identities, and the chain id of the topmost layer.
-fn sought<'a>(
-    loads: impl Iterator<Item = &'a ImageSpec>,
-    hosts: &BTreeMap<&ImageId, Known<Option<HostImage>>>,
-) -> Vec<String> {
-    let of = |spec: &ImageSpec| {
+fn sought(loaded: &[&ImageSpec], hosts: &Hosts) -> Vec<String> {
+    let of = |spec: &&ImageSpec| {
         let Some(Known::Yes(Some(host))) = hosts.get(&spec.id) else { return Vec::new() };
         let id = host.config.as_ref().map_or_else(|| host.id.clone(), ToString::to_string);
         let name = format!("\"{}\"", spec.tag.canonical());
         [name, id].into_iter().chain(host.chains.last().cloned()).collect()
     };
-    loads.flat_map(of).collect()
+    loaded.iter().flat_map(of).collect()
 }
 
 fn on_nodes(

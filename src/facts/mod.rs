@@ -97,6 +97,11 @@ pub enum ClusterState {
         /// Names of the node containers.
         nodes: Vec<String>,
     },
+    /// All nodes run. Whether Kubernetes is ready was not asked.
+    Running {
+        /// Names of the node containers.
+        nodes: Vec<String>,
+    },
     /// Containers are there, but the cluster cannot be used.
     Broken {
         /// What is wrong, one line.
@@ -111,7 +116,7 @@ impl Facts {
     #[must_use]
     pub fn nodes(&self) -> &[String] {
         match &self.cluster {
-            Known::Yes(ClusterState::Ready { nodes }) => nodes,
+            Known::Yes(ClusterState::Ready { nodes } | ClusterState::Running { nodes }) => nodes,
             _ => &[],
         }
     }

@@ -12,15 +12,14 @@ use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
 use crate::digest::tree::hex;
-use crate::names::{ConfigDigest, ImageId};
+use crate::names::ImageId;
 
+mod fixed;
 mod image;
 
 pub use image::{LastBuild, Sent, SentContext};
 
 const SCHEMA: u32 = 1;
-/// How many identities of indexes are remembered; one is some 70 bytes.
-const IDENTITIES: usize = 200;
 
 /// Where the records of one project and of the clusters are.
 #[derive(Clone, Debug)]
@@ -157,6 +156,24 @@ impl State {
         write(&self.project().join("bases.json"), &serde_json::to_vec(&record)?)
     }
 
+    fn nodes_file(&self, cluster: &str) -> PathBuf {
+        self.base.join("clusters").join(cluster).join("nodes.json")
+    }
+
+    /// The ids of the containers that were a cluster's running nodes when last looked.
+    #[must_use]
+    pub fn nodes(&self, cluster: &str) -> Vec<String> {
+        read(&self.nodes_file(cluster)).unwrap_or_default()
+    }
+
+    /// Remembers the ids of the containers that are a cluster's running nodes.
+    ///
+    /// # Errors
+    /// What the system said when it could not be written.
+    pub fn record_nodes(&self, cluster: &str, containers: &[&str]) -> std::io::Result<()> {
+        write_hint(&self.nodes_file(cluster), &serde_json::to_vec(containers)?)
+    }
+
     fn access_file(&self, cluster: &str) -> PathBuf {
         self.base.join("clusters").join(cluster).join("access.json")
     }
@@ -182,47 +199,6 @@ impl State {
         let containers = containers.iter().map(|id| (*id).to_owned()).collect();
         let record = AccessRecord { schema: SCHEMA, containers, kubeconfig: kubeconfig.to_owned() };
         write_hint(&self.access_file(cluster), &serde_json::to_vec(&record)?)
-    }
-
-    fn identity_file(&self, id: &str, platform: &str) -> PathBuf {
-        let name = format!("{id}-{platform}").replace([':', '/'], "-");
-        self.base.join("identities").join(name)
-    }
-
-    /// The config digest of what an index, by its own digest, holds for a platform. Neither can change.
-    #[must_use]
-    pub fn identity(&self, id: &str, platform: &str) -> Option<ConfigDigest> {
-        let text = std::fs::read_to_string(self.identity_file(id, platform)).ok()?;
-        ConfigDigest::parse(text.trim())
-    }
-
-    /// Remembers the config digest of what an index holds for a platform.
-    ///
-    /// # Errors
-    /// What the system said when it could not be written.
-    pub fn record_identity(
-        &self,
-        id: &str,
-        platform: &str,
-        config: &ConfigDigest,
-    ) -> std::io::Result<()> {
-        let path = self.identity_file(id, platform);
-        write_hint(&path, config.as_str().as_bytes())?;
-        prune(&self.base.join("identities"), IDENTITIES);
-        Ok(())
-    }
-}
-
-/// Removes all files of a directory but the newest.
-fn prune(directory: &Path, keep: usize) {
-    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    let aged =
-        entries.filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())));
-    let mut files: Vec<_> = aged.collect();
-    files.sort_by(|one, other| other.cmp(one));
-    for (_, path) in files.into_iter().skip(keep) {
-        // It is tried again the next time.
-        let _ = std::fs::remove_file(path);
     }
 }
 

@@ -141,7 +141,7 @@ fn load(
         Known::Unknown(why) => return all(Reason::FactsUnknown(why.clone())),
     };
     match &facts.cluster {
-        Known::Yes(ClusterState::Ready { .. }) => {}
+        Known::Yes(ClusterState::Ready { .. } | ClusterState::Running { .. }) => {}
         Known::Yes(ClusterState::Absent) => return Decision::Blocked(Reason::ClusterAbsent),
         Known::Yes(ClusterState::Broken { why, ours }) => {
             let (why, ours) = (why.clone(), *ours);
@@ -200,6 +200,9 @@ fn cluster(file: &TaskFile, facts: &Facts) -> Decision {
     match &facts.cluster {
         Known::Yes(ClusterState::Ready { nodes }) => {
             Decision::Skip(Reason::ClusterReady { nodes: nodes.len() })
+        }
+        Known::Yes(ClusterState::Running { nodes }) => {
+            Decision::Skip(Reason::ClusterRunning { nodes: nodes.len() })
         }
         Known::Yes(ClusterState::Absent) if file.cluster.create == CreatePolicy::Never => {
             Decision::Blocked(Reason::MayNotCreate)

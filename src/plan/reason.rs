@@ -127,6 +127,11 @@ pub enum Reason {
         /// How many nodes it has.
         nodes: usize,
     },
+    /// The nodes of the cluster run, and nothing more is needed of it.
+    ClusterRunning {
+        /// How many nodes it has.
+        nodes: usize,
+    },
     /// There is a cluster, but it cannot be used.
     ClusterBroken {
         /// What is wrong.
@@ -174,6 +179,7 @@ impl Reason {
             Self::NodesHave { .. } => "nodes-have",
             Self::ClusterAbsent => "cluster-absent",
             Self::ClusterReady { .. } => "cluster-ready",
+            Self::ClusterRunning { .. } => "cluster-running",
             Self::ClusterBroken { .. } => "cluster-broken",
             Self::MayNotCreate => "may-not-create",
         }
@@ -240,6 +246,8 @@ impl fmt::Display for Reason {
             Self::ClusterAbsent => f.write_str("there is no such cluster"),
             Self::ClusterReady { nodes: 1 } => f.write_str("1 node ready"),
             Self::ClusterReady { nodes } => write!(f, "{nodes} nodes ready"),
+            Self::ClusterRunning { nodes: 1 } => f.write_str("1 node running"),
+            Self::ClusterRunning { nodes } => write!(f, "{nodes} nodes running"),
             Self::ClusterBroken { why, .. } => write!(f, "the cluster cannot be used: {why}"),
             Self::MayNotCreate => {
                 f.write_str("there is no such cluster, and create = \"never\" forbids to make it")

@@ -615,6 +615,8 @@ fn reasons_are_worded_for_people() {
         (Reason::ClusterAbsent, "there is no such cluster"),
         (Reason::ClusterReady { nodes: 1 }, "1 node ready"),
         (Reason::ClusterReady { nodes: 2 }, "2 nodes ready"),
+        (Reason::ClusterRunning { nodes: 1 }, "1 node running"),
+        (Reason::ClusterRunning { nodes: 2 }, "2 nodes running"),
         (Reason::ClusterBroken { why: text("why"), ours: true }, "the cluster cannot be used: why"),
         (
             Reason::MayNotCreate,
@@ -626,5 +628,5 @@ fn reasons_are_worded_for_people() {
         assert_eq!(reason.to_string(), *expected, "{reason:?}");
         codes.insert(reason.code());
     }
-    assert_eq!(codes.len(), 24, "every reason has a row and a code of its own: {codes:?}");
+    assert_eq!(codes.len(), 25, "every reason has a row and a code of its own: {codes:?}");
 }

@@ -138,6 +138,7 @@ fn cluster_text(facts: &Facts) -> String {
     match &facts.cluster {
         Known::Yes(ClusterState::Absent) => "absent".to_owned(),
         Known::Yes(ClusterState::Ready { nodes }) => format!("ready, {}", nodes.join(", ")),
+        Known::Yes(ClusterState::Running { nodes }) => format!("running, {}", nodes.join(", ")),
         Known::Yes(ClusterState::Broken { why, .. }) => format!("cannot be used: {why}"),
         Known::Unknown(why) => format!("unknown: {why}"),
     }

@@ -114,6 +114,11 @@ impl Endpoint {
         self.routes.store.take_missed()
     }
 
+    /// Everything has been pushed, or will not be: nodes that asked for the manifest need not wait any longer.
+    pub fn complete(&self) {
+        self.routes.complete();
+    }
+
     /// The image that was pushed, for a platform such as `linux/amd64`; `None` before a manifest for it has arrived.
     #[must_use]
     pub fn pushed(&self, platform: &str) -> Option<Pushed> {

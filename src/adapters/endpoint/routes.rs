@@ -14,7 +14,7 @@ use http_body_util::{BodyExt, Full, Limited, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
 use hyper::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, LOCATION, RANGE};
 use hyper::{Method, Request, Response, StatusCode};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio_util::io::ReaderStream;
 
 use super::store::{Manifest, Store, StoreError, Upload};
@@ -32,6 +32,8 @@ pub(super) struct Routes {
     pub(super) store: Arc<Store>,
     uploads: Mutex<BTreeMap<String, Upload>>,
     next: AtomicU64,
+    /// Whether everything has been pushed.
+    complete: watch::Sender<bool>,
 }
 
 impl std::fmt::Debug for Routes {
@@ -52,7 +54,12 @@ impl Routes {
     pub(super) fn new(secret: &str, store: Store) -> Self {
         let (prefix, next) = (format!("/v2/{secret}/"), AtomicU64::new(0));
         let store = Arc::new(store);
-        Self { prefix, store, uploads: Mutex::default(), next }
+        let complete = watch::Sender::new(false);
+        Self { prefix, store, uploads: Mutex::default(), next, complete }
+    }
+
+    pub(super) fn complete(&self) {
+        self.complete.send_replace(true);
     }
 
     pub(super) async fn answer(
@@ -87,6 +94,10 @@ impl Routes {
         let (digest, mount) = (query(&request, "digest"), query(&request, "mount"));
         match (method, object) {
             (Method::HEAD | Method::GET, Object::Manifest(name)) => {
+                // Docker asks first whether it need push at all, and it asks here, on loopback.
+                if !from.is_loopback() {
+                    let _ = self.complete.subscribe().wait_for(|complete| *complete).await;
+                }
                 self.get_manifest(name, request.method() == Method::GET)
             }
             (Method::PUT, Object::Manifest(name)) => {

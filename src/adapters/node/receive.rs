@@ -40,6 +40,7 @@ mkdir -p "$hosts/_default" || exit
 trap 'rm -rf "$hosts"' EXIT
 printf 'server = "%s"\noverride_path = true\ncapabilities = ["pull", "resolve"]\n' "$url" >"$hosts/_default/hosts.toml" || exit
 ctr images pull --hosts-dir "$hosts" --snapshotter "$snapshotter" "$image" >/dev/null || exit
+export GOMAXPROCS=1 GOGC=off
 exec 3< <(ask crictl images -o json) 4< <(ask ctr snapshots --snapshotter "$snapshotter" ls)
 [ -z "$superseded" ] || containers=$(crictl ps --all -o json) || superseded=
 found=$(cat <&3; cat <&4)

@@ -57,7 +57,7 @@ impl Load<'_> {
         for (node, (imported, took)) in left.drain(..).zip(imported) {
             let mut outcome = NodeLoad::by("push-and-import");
             outcome.why = whys.remove(&node);
-            count(&mut outcome, &delivery.pushed, |digest| delivery.endpoint.holds(digest));
+            count(&mut outcome, &delivery.pushed, |digest| delivery.endpoint().holds(digest));
             sent.tell(&mut outcome, took);
             self.prove(&node, imported, Some(&delivery.pushed.config), &mut outcome).await;
             match &outcome.result {
@@ -81,7 +81,7 @@ impl Load<'_> {
         let layout = entry("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec());
         let index = entry("index.json", index(pushed, &self.spec.tag));
         let blobs = stream::iter(digests).then(move |digest| async move {
-            match delivery.endpoint.open(&digest).await {
+            match delivery.endpoint().open(&digest).await {
                 Err(error) => stream::iter(vec![Err(error.to_string())]).boxed(),
                 // What only was claimed is in the node.
                 Ok(None) => stream::empty().boxed(),

@@ -15,31 +15,87 @@ use crate::adapters::endpoint::{Endpoint, Pushed};
 use crate::adapters::node::Pull;
 use crate::facts::NodeImage;
 use crate::facts::gather::{chain, is_alive};
+use crate::names::ConfigDigest;
 use crate::report::event::{LayerLoad, LoadReport, NodeLoad};
 use crate::taskfile::model::LoadStrategy;
 
 /// More than any image that is loaded into a cluster on one machine.
 const LIMIT: u64 = 64 << 30;
 
-/// What Docker pushed, where the nodes can have it.
-pub(super) struct Delivery {
-    pub(super) endpoint: Endpoint,
-    pub(super) pushed: Pushed,
-    /// The name in Docker that it is pushed under, which is there only while it is pushed.
+/// How often Docker is asked for what nodes turned out to lack.
+const PUSHES_AGAIN: usize = 3;
+
+/// Where Docker pushes to and nodes pull from.
+struct Place {
+    endpoint: Endpoint,
+    /// The name in Docker that the image is pushed under, which is there only while it is pushed.
     repository: String,
     networks: BTreeMap<String, Network>,
+}
+
+/// What Docker pushed, where the nodes can have it.
+pub(super) struct Delivery {
+    place: Place,
+    pub(super) pushed: Pushed,
     /// How long Docker took.
     took: Duration,
+    /// How nodes fared that began to pull before everything had been pushed, in their order; none did if this is empty.
+    early: Vec<NodeLoad>,
+}
+
+impl Delivery {
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.place.endpoint
+    }
 }
 
 impl Load<'_> {
-    /// Has Docker push what the nodes lack.
+    /// Has Docker push what the nodes lack. Where it is known beforehand what the image is, the nodes begin to pull at the
+    /// same time: starting that takes as long as a small push, and the endpoint keeps them waiting for the rest.
     ///
     /// # Errors
-    /// Why it cannot be done this way at all, in one line; nothing in any node has changed then.
+    /// Why it cannot be done this way at all, in one line; no node has another image then.
     pub(super) async fn deliver(&self, nodes: &[String]) -> Result<Delivery, String> {
         let began = Instant::now();
         let (world, engine) = (self.live.world, &self.live.world.engine);
+        let place = self.place(nodes).await?;
+        let push = async {
+            let pushed = self.push(&place.repository).await;
+            place.endpoint.complete();
+            (pushed, began.elapsed())
+        };
+        let pulls = world.file.load != LoadStrategy::PushAndImport && place.endpoint.is_reachable();
+        let early = async {
+            match &self.host.config {
+                Some(config) if pulls => {
+                    join_all(nodes.iter().map(|node| self.pull(&place, config, node))).await
+                }
+                _ => Vec::new(),
+            }
+        };
+        let ((pushed, took), early) = tokio::join!(push, early);
+        pushed?;
+        let pushed = place.endpoint.pushed(engine.platform());
+        let pushed =
+            pushed.ok_or_else(|| format!("Docker pushed no manifest for {}", engine.platform()))?;
+        match &self.host.config {
+            Some(config) if *config != pushed.config => {
+                let (is, wanted) = (pushed.config.short(), config.short());
+                return Err(format!("Docker pushed {is}, not {wanted}"));
+            }
+            Some(_) => {}
+            // What an index holds never changes: the next decision need not ask for it. Unknown, it is loaded again.
+            None => {
+                let (id, platform) = (&self.host.id, engine.platform());
+                drop(world.state.record_identity(id, platform, &pushed.config));
+            }
+        }
+        Ok(Delivery { place, pushed, took, early })
+    }
+
+    /// Listens where Docker and the nodes reach this machine.
+    async fn place(&self, nodes: &[String]) -> Result<Place, String> {
+        let engine = &self.live.world.engine;
         let networks = join_all(nodes.iter().map(|node| engine.network(node)));
         let ((), networks) = tokio::join!(self.live.sweep(is_alive), networks);
         let networks = networks.into_iter().collect::<Result<Vec<_>, _>>();
@@ -52,28 +108,7 @@ impl Load<'_> {
         let endpoint = endpoint.map_err(|error| format!("cannot listen: {error}"))?;
         let name = self.spec.id.to_string().to_lowercase();
         let repository = endpoint.repository(Ipv4Addr::LOCALHOST.into(), &name);
-        self.push(&repository).await?;
-        let pushed = endpoint
-            .pushed(engine.platform())
-            .ok_or_else(|| format!("Docker pushed no manifest for {}", engine.platform()))?;
-        match &self.host.config {
-            Some(config) if *config != pushed.config => {
-                return Err(format!(
-                    "Docker pushed {}, not {}",
-                    pushed.config.short(),
-                    config.short()
-                ));
-            }
-            Some(_) => {}
-            // What an index holds never changes: the next decision need not ask for it.
-            None => {
-                let known =
-                    world.state.record_identity(&self.host.id, engine.platform(), &pushed.config);
-                // Unknown, it is loaded again.
-                drop(known);
-            }
-        }
-        Ok(Delivery { endpoint, pushed, repository, networks, took: began.elapsed() })
+        Ok(Place { endpoint, repository, networks })
     }
 
     async fn push(&self, repository: &str) -> Result<(), String> {
@@ -102,7 +137,7 @@ impl Load<'_> {
         let strategy = self.live.world.file.load;
         let imports_only = strategy == LoadStrategy::PushAndImport;
         let mut whys = BTreeMap::new();
-        if !imports_only && delivery.endpoint.is_reachable() {
+        if !imports_only && delivery.place.endpoint.is_reachable() {
             self.pull_into_all(delivery, left, &mut whys, report).await;
         } else {
             let why = "the nodes cannot reach this machine: their gateway is not here";
@@ -133,62 +168,73 @@ impl Load<'_> {
         whys: &mut BTreeMap<String, String>,
         report: &mut LoadReport,
     ) {
-        for again in [false, true] {
-            let pulled = join_all(left.iter().map(|node| self.pull(delivery, node))).await;
+        let (place, config) = (&delivery.place, &delivery.pushed.config);
+        let mut pulled = delivery.early.clone();
+        let mut may_retry = !pulled.is_empty();
+        let mut pushes_left = PUSHES_AGAIN;
+        if pulled.is_empty() {
+            pulled = join_all(left.iter().map(|node| self.pull(place, config, node))).await;
+        }
+        loop {
             let mut failed = Vec::new();
-            for (node, outcome) in left.drain(..).zip(pulled) {
-                match &outcome.result {
-                    Ok(()) => drop(report.nodes.insert(node, outcome)),
-                    Err(why) => {
-                        whys.insert(node.clone(), why.clone());
-                        failed.push(node);
-                    }
+            for (node, mut outcome) in left.drain(..).zip(pulled) {
+                if let Err(why) = &outcome.result {
+                    whys.insert(node.clone(), why.clone());
+                    failed.push(node);
+                    continue;
                 }
+                let addresses = place.networks.get(&node).map(|network| &network.addresses);
+                let served = addresses.into_iter().flatten().map(|at| place.endpoint.served(*at));
+                let served: Vec<_> = served.collect();
+                count(&mut outcome, &delivery.pushed, |digest| {
+                    served.iter().any(|served| served.blobs.contains(digest))
+                });
+                report.nodes.insert(node, outcome);
             }
             *left = failed;
-            // A node may lack what it said it had: its own collection of garbage ran in between. Docker sends that now.
-            let missed = !delivery.endpoint.take_missed().is_empty();
-            if again || left.is_empty() || !missed || self.push(&delivery.repository).await.is_err()
+            // A node may lack what it said it had: its own collection of garbage ran in between. Docker sends that now. And
+            // one that began early may have been tired of waiting.
+            let missed = !place.endpoint.take_missed().is_empty();
+            let again = !left.is_empty() && (missed || std::mem::take(&mut may_retry));
+            if !again || pushes_left == 0 || (missed && self.push(&place.repository).await.is_err())
             {
                 return;
             }
+            pushes_left -= 1;
+            pulled = join_all(left.iter().map(|node| self.pull(place, config, node))).await;
         }
     }
 
-    async fn pull(&self, delivery: &Delivery, node: &str) -> NodeLoad {
+    async fn pull(&self, place: &Place, config: &ConfigDigest, node: &str) -> NodeLoad {
         let began = Instant::now();
         let mut outcome = NodeLoad::by("push-and-pull");
-        let (Some(network), Some(before)) = (delivery.networks.get(node), self.before.get(node))
+        let (Some(network), Some(before)) = (place.networks.get(node), self.before.get(node))
         else {
             return NodeLoad::failed(format!("node {node} is unknown"));
         };
         let gateway = network.gateways.first().copied().unwrap_or(Ipv4Addr::LOCALHOST.into());
         let superseded = NodeImage::superseded(before, &self.spec.tag);
         let pull = Pull {
-            url: &delivery.endpoint.url(gateway),
-            directory: delivery.endpoint.secret(),
+            url: &place.endpoint.url(gateway),
+            directory: place.endpoint.secret(),
             image: &self.spec.tag,
-            config: &delivery.pushed.config,
-            superseded: superseded.as_ref().filter(|old| **old != delivery.pushed.config),
+            config,
+            superseded: superseded.as_ref().filter(|old| *old != config),
             snapshotter: before.snapshotter.as_deref().unwrap_or("overlayfs"),
         };
         let pulled = self.live.world.engine.pull(node, &pull);
         let pulled = self.while_it_runs(node, pulled).await;
         let took = began.elapsed();
         outcome.result = match pulled {
-            Ok(told) => self.verify(node, Some(told), Some(&delivery.pushed.config)).await,
+            Ok(told) => self.verify(node, Some(told), Some(config)).await,
             Err(why) => Err(why),
         };
         outcome.verify = began.elapsed() - took;
-        let served = network.addresses.iter().map(|address| delivery.endpoint.served(*address));
-        let served: Vec<_> = served.collect();
-        let last = served.iter().filter_map(|served| served.last).max();
+        let served = network.addresses.iter().map(|address| place.endpoint.served(*address));
+        let last = served.filter_map(|served| served.last).max();
         outcome.transfer =
             last.map_or(Duration::ZERO, |last| last.saturating_duration_since(began)).min(took);
         outcome.import = took - outcome.transfer;
-        count(&mut outcome, &delivery.pushed, |digest| {
-            served.iter().any(|served| served.blobs.contains(digest))
-        });
         outcome
     }
 
@@ -208,7 +254,7 @@ impl Load<'_> {
             .map(|(at, layer)| LayerLoad {
                 digest: layer.digest.clone(),
                 size: layer.size,
-                sent: delivery.endpoint.holds(&layer.digest),
+                sent: delivery.endpoint().holds(&layer.digest),
                 lacked_by: lacks(at, &layer.digest),
             })
             .collect()

@@ -1,0 +1,86 @@
+//! What never changes, by what it is the content of: it need not be asked for twice.
+//! Depends on: adapters::docker (types), names, facts::record.
+
+use std::path::{Path, PathBuf};
+
+use super::{State, read, write_hint};
+use crate::adapters::docker::Image;
+use crate::names::ConfigDigest;
+
+/// How many of a kind are remembered.
+const KEEP: usize = 200;
+
+impl State {
+    fn fixed(&self, kind: &str, name: &str) -> PathBuf {
+        let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
+        self.base.join(kind).join(name.chars().map(plain).collect::<String>())
+    }
+
+    fn record_fixed(&self, kind: &str, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+        write_hint(&self.fixed(kind, name), bytes)?;
+        prune(&self.base.join(kind));
+        Ok(())
+    }
+
+    /// The config digest of what an index, by its own digest, holds for a platform.
+    #[must_use]
+    pub fn identity(&self, id: &str, platform: &str) -> Option<ConfigDigest> {
+        let path = self.fixed("identities", &format!("{id}-{platform}"));
+        ConfigDigest::parse(std::fs::read_to_string(path).ok()?.trim())
+    }
+
+    /// Remembers the config digest of what an index holds for a platform.
+    ///
+    /// # Errors
+    /// What the system said when it could not be written.
+    pub fn record_identity(
+        &self,
+        id: &str,
+        platform: &str,
+        config: &ConfigDigest,
+    ) -> std::io::Result<()> {
+        self.record_fixed("identities", &format!("{id}-{platform}"), config.as_str().as_bytes())
+    }
+
+    /// What an engine said of an image, by its id.
+    #[must_use]
+    pub fn inspected(&self, id: &str) -> Option<Image> {
+        let image: Image = read(&self.fixed("images", id))?;
+        (image.id == id).then_some(image)
+    }
+
+    /// Remembers what an engine said of an image that is no index.
+    ///
+    /// # Errors
+    /// What the system said when it could not be written.
+    pub fn record_inspected(&self, image: &Image) -> std::io::Result<()> {
+        self.record_fixed("images", &image.id, &serde_json::to_vec(image)?)
+    }
+
+    /// The platform of an engine, by its fingerprint.
+    #[must_use]
+    pub fn platform(&self, fingerprint: &str) -> Option<String> {
+        std::fs::read_to_string(self.fixed("engines", fingerprint)).ok()
+    }
+
+    /// Remembers the platform of an engine.
+    ///
+    /// # Errors
+    /// What the system said when it could not be written.
+    pub fn record_platform(&self, fingerprint: &str, platform: &str) -> std::io::Result<()> {
+        self.record_fixed("engines", fingerprint, platform.as_bytes())
+    }
+}
+
+/// Removes all files of a directory but the newest.
+fn prune(directory: &Path) {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let aged =
+        |entry: std::fs::DirEntry| Some((entry.metadata().ok()?.modified().ok()?, entry.path()));
+    let mut files: Vec<_> = entries.filter_map(aged).collect();
+    files.sort_by(|one, other| other.cmp(one));
+    for (_, path) in files.into_iter().skip(KEEP) {
+        // It is tried again the next time.
+        let _ = std::fs::remove_file(path);
+    }
+}
