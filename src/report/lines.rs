@@ -184,8 +184,11 @@ fn explained(report: &LoadReport) -> Vec<String> {
         let bytes = indicatif::DecimalBytes(node.bytes_moved);
         let why = node.why.as_deref().and_then(|why| why.lines().next());
         let why = why.map_or(String::new(), |why| format!(", because {why}"));
-        let (layers, of) = (node.layers_moved, report.layers.len());
-        lines.push(format!("  {name}: {}, {layers} of {of} layers, {bytes}{why}", node.strategy));
+        let layers = match report.layers.len() {
+            0 => String::new(),
+            of => format!("{} of {of} layers, ", node.layers_moved),
+        };
+        lines.push(format!("  {name}: {}, {layers}{bytes}{why}", node.strategy));
     }
     lines
 }

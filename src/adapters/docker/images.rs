@@ -70,7 +70,10 @@ impl Engine {
     /// [`DockerError::Call`].
     pub async fn image_id(&self, tag: &ImageRef) -> Result<Option<String>, DockerError> {
         // Where there are many images, the containerd store takes ten times as long to inspect one as to list it by name.
-        let name = tag.familiar();
+        let full = tag.canonical();
+        // As the engine shows names, whatever the task file has.
+        let shown = full.strip_prefix("docker.io/library/").or(full.strip_prefix("docker.io/"));
+        let name = shown.unwrap_or(full);
         let filters = HashMap::from([("reference".to_owned(), vec![name.to_owned()])]);
         let options = ListImagesOptions { filters: Some(filters), ..Default::default() };
         let list = self.client().list_images(Some(options)).await;

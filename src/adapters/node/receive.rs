@@ -29,6 +29,9 @@ pub struct Pull<'a> {
 /// Pulls by a configuration of registries that knows only one host for all names. So the image gets its real name at once,
 /// and a load that is killed leaves none that nobody asked for. The directory is on a tmpfs.
 ///
+/// One load at a time gives an image to a node under one name. What a killed `tg` began there ends on its own, and must not
+/// end behind the next load.
+///
 /// Then the same look as ever, in the same exec. The superseded image has nothing left but the name that the CRI gave it,
 /// its own digest; that is removed once the CRI shows the new image, unless a container is made from the old one. Should
 /// somebody have given it another name meanwhile, the image stays under that one.
@@ -36,6 +39,7 @@ const PULL: &str = r#"
 url=$1 hosts=/run/$2 image=$3 config=$4 superseded=$5 snapshotter=$6
 ctr() { command ctr --namespace=k8s.io "$@"; }
 ask() { "$@"; echo; echo "== $?"; }
+exec 9>"/run/tg-load.${image//[^a-zA-Z0-9.]/-}.lock" && flock --wait 600 9 || exit
 mkdir -p "$hosts/_default" || exit
 trap 'rm -rf "$hosts"' EXIT
 printf 'server = "%s"\noverride_path = true\ncapabilities = ["pull", "resolve"]\n' "$url" >"$hosts/_default/hosts.toml" || exit
@@ -47,6 +51,13 @@ found=$(cat <&3; cat <&4)
 echo "$found"
 [ -n "$superseded" ] && [[ $found == *"\"$config\""* && $containers != *"$superseded"* ]] || exit 0
 ctr images rm "$superseded" >/dev/null 2>&1 || exit 0
+"#;
+
+/// Imports under the same lock. Without `--digests`, which leaves `import-<date>@…` names behind that nobody asked for.
+const IMPORT: &str = r#"
+image=$1 snapshotter=$2
+exec 9>"/run/tg-load.${image//[^a-zA-Z0-9.]/-}.lock" && flock --wait 600 9 || exit
+ctr --namespace=k8s.io images import --snapshotter "$snapshotter" -
 "#;
 
 impl Engine {
@@ -75,14 +86,14 @@ impl Engine {
     pub async fn import(
         &self,
         node: &str,
+        image: &ImageRef,
         snapshotter: &str,
         pieces: mpsc::Receiver<Bytes>,
     ) -> Result<(), NodeError> {
-        // No --digests: it leaves `import-<date>@…` names behind that nobody asked for.
-        let argv =
-            ["ctr", "--namespace=k8s.io", "images", "import", "--snapshotter", snapshotter, "-"];
+        let argv = ["bash", "-c", IMPORT, "tg", image.canonical(), snapshotter];
         let finished = self.exec(node, &argv, Some(pieces)).await?;
-        if finished.code == 0 { Ok(()) } else { Err(failed(node, &argv, &finished)) }
+        let shown = ["ctr", "images", "import", "--snapshotter", snapshotter, "-"];
+        if finished.code == 0 { Ok(()) } else { Err(failed(node, &shown, &finished)) }
     }
 
     /// Gives an image that a node has one more name, which another image may have had.

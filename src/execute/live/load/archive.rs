@@ -200,7 +200,8 @@ impl Load<'_> {
             senders.push(sender);
             let before = self.before.get(node);
             let snapshotter = before.and_then(|before| before.snapshotter.as_deref());
-            let import = engine.import(node, snapshotter.unwrap_or("overlayfs"), receiver);
+            let snapshotter = snapshotter.unwrap_or("overlayfs");
+            let import = engine.import(node, &self.spec.tag, snapshotter, receiver);
             imports.push(async move {
                 let imported = self.while_it_runs(node, import).await;
                 (imported, began.elapsed())

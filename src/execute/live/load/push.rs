@@ -139,7 +139,7 @@ impl Load<'_> {
         let mut whys = BTreeMap::new();
         if !imports_only && delivery.place.endpoint.is_reachable() {
             self.pull_into_all(delivery, left, &mut whys, report).await;
-        } else {
+        } else if !imports_only {
             let why = "the nodes cannot reach this machine: their gateway is not here";
             whys.extend(left.iter().map(|node| (node.clone(), why.to_owned())));
         }
