@@ -175,6 +175,8 @@ pub enum Strategy {
     PushAndImport,
     /// Docker exports the image, and the nodes import it without what they have
     Archive,
+    /// Docker pushes to the registry that the cluster names, and the nodes pull from there
+    Registry,
 }
 
 /// What to ask of ignore rules.

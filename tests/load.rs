@@ -1,5 +1,5 @@
 //! Loading into real nodes: `cargo test --test load -- --ignored`.
-#![expect(clippy::unwrap_used, reason = "a test may end where it stands")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may end where it stands")]
 #![expect(dead_code, reason = "the other tests use the rest of the support module")]
 
 use std::process::Stdio;
@@ -9,6 +9,8 @@ use registry::Registry;
 use serde_json::Value;
 use support::{Project, output, ran};
 
+#[path = "load/by_registry.rs"]
+mod by_registry;
 #[path = "load/interrupted.rs"]
 mod interrupted;
 #[path = "support/registry.rs"]
@@ -86,6 +88,10 @@ fn images_on(node: &str) -> usize {
 fn project(nodes: usize) -> Project {
     let project = Project::new();
     project.nodes(nodes);
+    // As Kind's documentation has it for a local registry.
+    let registries = "containerdConfigPatches:\n- |-\n  [plugins.\"io.containerd.cri.v1.images\".registry]\n    config_path = \"/etc/containerd/certs.d\"\n";
+    let kind = std::fs::read_to_string(project.path("kind.yaml")).unwrap();
+    project.write("kind.yaml", &format!("{kind}{registries}"));
     project.write(
         "app/Dockerfile",
         "FROM debian:bookworm-slim\nRUN head -c 3000000 /dev/urandom >/large\nCOPY answer /answer\n",
@@ -317,6 +323,7 @@ fn every_way_into_three_nodes() {
     );
 
     only_some_nodes(&project, &nodes, &name);
+    by_registry::the_cluster_s_own_registry(&project, &nodes, &name);
     edit("fallback");
     what_goes_wrong(&project, &nodes, &name);
     interrupted::random_interruptions(&project, &nodes, &name);

@@ -61,7 +61,7 @@ up() {
 }
 
 # What a machine needs, in the order in which it is made; `there` says of each what was found.
-needs=("a C compiler" "a Docker engine" "docker buildx" kind kubectl "a Kind node image" "$debian_image" "$rust_image")
+needs=("a C compiler" "a Docker engine" "docker buildx" kind kubectl docker-registry "a Kind node image" "$debian_image" "$rust_image")
 declare -A there
 
 look() {
@@ -70,6 +70,7 @@ look() {
   there["a C compiler"]=$(command -v cc) || true
   there[kind]=$(timeout 20 kind version --quiet 2>/dev/null) || true
   there[kubectl]=$(command -v kubectl) || true
+  there[docker-registry]=$(command -v docker-registry) || true
   there["docker buildx"]=$(timeout 20 docker buildx version 2>/dev/null) || true
   ask_engine || return 0
   there["a Docker engine"]="$engine_version, image store $engine_store"
@@ -105,6 +106,7 @@ make_ready() {
   ensure_buildx
   ensure_command kind
   ensure_command kubectl
+  command -v docker-registry >/dev/null || install_packages docker-registry
   if ! choose_node_image && ! pulled "$pulled_node_image"; then ensure_node_image; fi
   ensure_debian_image
   ensure_rust_image

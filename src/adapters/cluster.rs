@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Node, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, ServiceAccount};
 use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
@@ -31,6 +31,9 @@ pub enum ClusterError {
     /// The kubeconfig is not one that tg may use.
     #[error("{0}")]
     Kubeconfig(String),
+    /// It names no registry that could be used.
+    #[error("the cluster names no registry: {0}")]
+    NoRegistry(String),
     /// It did not get ready in time.
     #[error("the cluster was not ready within {} s: {last}", limit.as_secs())]
     NotReady {
@@ -139,6 +142,49 @@ pub async fn wait_ready(
     }
 }
 
+/// The registry that a cluster names for its developers (KEP-1755).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalRegistry {
+    /// Where this machine reaches it, such as `localhost:5001`.
+    pub host: String,
+    /// What it is called in the nodes, by their container runtime's own configuration.
+    pub from_nodes: String,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LocalRegistryHosting {
+    host: Option<String>,
+    host_from_container_runtime: Option<String>,
+}
+
+/// The registry that a cluster names, in the ConfigMap `local-registry-hosting` of `kube-public`.
+///
+/// # Errors
+/// [`ClusterError::Kubeconfig`], or [`ClusterError::NoRegistry`] with what is missing.
+pub async fn local_registry(
+    kubeconfig: &str,
+    docker_host: &str,
+) -> Result<LocalRegistry, ClusterError> {
+    const NAME: &str = "local-registry-hosting";
+    let client = client(kubeconfig, docker_host).await?;
+    let map = Api::<ConfigMap>::namespaced(client, "kube-public").get_opt(NAME).await;
+    let missing = |why: String| ClusterError::NoRegistry(why);
+    let map = map.map_err(|error| missing(error.to_string()))?;
+    let map =
+        map.ok_or_else(|| missing(format!("there is no ConfigMap `{NAME}` in kube-public")))?;
+    let text = map.data.and_then(|mut data| data.remove("localRegistryHosting.v1"));
+    let text = text.ok_or_else(|| missing(format!("`{NAME}` has no localRegistryHosting.v1")))?;
+    local_registry_of(&text).map_err(missing)
+}
+
+fn local_registry_of(text: &str) -> Result<LocalRegistry, String> {
+    let told: LocalRegistryHosting = serde_saphyr::from_str(text).map_err(|e| e.to_string())?;
+    let host = told.host.filter(|host| !host.is_empty()).ok_or("it names no host")?;
+    let from_nodes = told.host_from_container_runtime.filter(|host| !host.is_empty());
+    Ok(LocalRegistry { from_nodes: from_nodes.unwrap_or_else(|| host.clone()), host })
+}
+
 async fn not_ready_nodes(client: &Client) -> Option<String> {
     let nodes = match Api::<Node>::all(client.clone()).list(&ListParams::default()).await {
         Ok(nodes) => nodes.items,
@@ -170,4 +216,26 @@ async fn missing_system(client: &Client) -> Option<String> {
         Err(error) => return Some(format!("CoreDNS: {error}")),
     };
     (available == 0).then(|| "CoreDNS is not available".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registry_is_named_for_this_machine_and_for_nodes() {
+        let registry = |host: &str, from_nodes: &str| {
+            Ok(LocalRegistry { host: host.to_owned(), from_nodes: from_nodes.to_owned() })
+        };
+        let both = "host: \"localhost:5001\"\nhostFromContainerRuntime: \"kind-registry:5000\"\nhelp: \"x\"\n";
+        for (text, expected) in [
+            ("host: \"localhost:5001\"\n", registry("localhost:5001", "localhost:5001")),
+            (both, registry("localhost:5001", "kind-registry:5000")),
+            ("help: x\n", Err("it names no host".to_owned())),
+            ("host: \"\"\n", Err("it names no host".to_owned())),
+        ] {
+            assert_eq!(local_registry_of(text), expected, "{text}");
+        }
+        assert!(local_registry_of("- a").is_err());
+    }
 }

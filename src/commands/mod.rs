@@ -138,6 +138,7 @@ fn strategy(word: Strategy) -> LoadStrategy {
         Strategy::PushAndPull => LoadStrategy::PushAndPull,
         Strategy::PushAndImport => LoadStrategy::PushAndImport,
         Strategy::Archive => LoadStrategy::Archive,
+        Strategy::Registry => LoadStrategy::Registry,
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{Context, until_interrupted};
 use crate::adapters::{cargo, cluster};
 use crate::error::{Failure, Kind};
-use crate::execute::live::{Live, build_request, next_generations};
+use crate::execute::live::{Live, build_request, next_generations, sweep};
 use crate::execute::{self, Run};
 use crate::facts::gather::World;
 use crate::names::ImageId;
@@ -24,7 +24,16 @@ pub(crate) async fn run(context: &Context, world: &World, request: Request) -> R
     let global = &context.app.global;
     let steps = expand(&world.file, &request.steps);
     check_nodes(world).await?;
-    let facts = until_interrupted(&world.interrupt, world.gather(&steps)).await?;
+    let facts = async {
+        let loads = steps.iter().any(|step| matches!(step, Step::Load { .. }));
+        let sweep = async {
+            if loads && !global.dry_run {
+                sweep(world).await;
+            }
+        };
+        tokio::join!(world.gather(&steps), sweep).0
+    };
+    let facts = until_interrupted(&world.interrupt, facts).await?;
     let plan = plan(&request.name, &world.file, &request.steps, &facts, global.force);
     let id = run_id();
     if global.dry_run {

@@ -22,6 +22,7 @@ mod told;
 mod transfer;
 
 pub use build::build_request;
+pub use load::sweep;
 pub use transfer::next_generations;
 
 /// The real world of one run.

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 
 use super::record::{Creating, State};
 use super::{ClusterState, Contents, Facts, HostImage, ImageFacts, Known, NodeImage};
-use crate::adapters::cluster::{self, ClusterError};
+use crate::adapters::cluster::{self, ClusterError, LocalRegistry};
 use crate::adapters::docker::{DockerError, Engine, IMAGE_LABEL, Image, KEY_LABEL, NodeContainer};
 use crate::digest::Surroundings;
 use crate::digest::chain::chain_ids;
@@ -270,17 +270,40 @@ impl World {
         nodes.iter().all(made)
     }
 
+    /// The registry that the cluster names.
+    ///
+    /// # Errors
+    /// Why there is none, in one line.
+    pub async fn local_registry(&self) -> Result<LocalRegistry, String> {
+        let name = &self.file.cluster.name;
+        let nodes = self.engine.nodes(name).await.map_err(|error| chain(&error))?;
+        let kubeconfig = match self.access_on_record(&nodes) {
+            Some(kubeconfig) => kubeconfig,
+            None => {
+                cluster::kubeconfig(name, &self.interrupt).await.map_err(|error| chain(&error))?
+            }
+        };
+        cluster::local_registry(&kubeconfig, self.engine.host())
+            .await
+            .map_err(|error| chain(&error))
+    }
+
+    /// How to reach the cluster that these containers are, as far as it is on record.
+    fn access_on_record(&self, nodes: &[NodeContainer]) -> Option<String> {
+        let name = &self.file.cluster.name;
+        if self.is_ours(nodes) {
+            return std::fs::read_to_string(self.state.kubeconfig(name)).ok();
+        }
+        let ids: Vec<&str> = nodes.iter().map(|node| node.id.as_str()).collect();
+        self.state.access(name, &ids)
+    }
+
     /// What keeps the cluster from being used, by what is on record of how to reach it, or by what kind says.
     async fn not_ready(&self, nodes: &[NodeContainer]) -> Result<Option<String>, ClusterError> {
         let name = &self.file.cluster.name;
         let ids: Vec<&str> = nodes.iter().map(|node| node.id.as_str()).collect();
-        let on_record = if self.is_ours(nodes) {
-            std::fs::read_to_string(self.state.kubeconfig(name)).ok()
-        } else {
-            self.state.access(name, &ids)
-        };
         let host = self.engine.host();
-        if let Some(kubeconfig) = on_record
+        if let Some(kubeconfig) = self.access_on_record(nodes)
             && let Ok(None) = cluster::nodes_not_ready(&kubeconfig, host).await
         {
             return Ok(None);

@@ -67,15 +67,18 @@ pub enum LoadStrategy {
     PushAndImport,
     /// Docker exports the image, and the nodes import it without what they have.
     Archive,
+    /// Docker pushes to the registry that the cluster names (KEP-1755), and the nodes pull from there. Never chosen by `Auto`.
+    Registry,
 }
 
 impl LoadStrategy {
     /// All, by the words of the task file.
-    pub const ALL: [(&str, Self); 4] = [
+    pub const ALL: [(&str, Self); 5] = [
         ("auto", Self::Auto),
         ("push-and-pull", Self::PushAndPull),
         ("push-and-import", Self::PushAndImport),
         ("archive", Self::Archive),
+        ("registry", Self::Registry),
     ];
 }
 

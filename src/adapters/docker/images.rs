@@ -107,7 +107,7 @@ impl Engine {
         }
     }
 
-    /// Pushes an image as `repository:load`, a name that it has only for that time; of an index (several platforms, or
+    /// Pushes an image as `repository:tag`, a name that it has only for that time; of an index (several platforms, or
     /// attestations) only what the engine's own platform needs, where the engine can tell that apart.
     ///
     /// # Errors
@@ -115,12 +115,11 @@ impl Engine {
     pub async fn push_as(
         &self,
         image: &str,
-        repository: &str,
+        (repository, tag): (&str, &str),
         is_index: bool,
     ) -> Result<(), DockerError> {
-        const TAG: &str = "load";
         let options =
-            TagImageOptions { repo: Some(repository.to_owned()), tag: Some(TAG.to_owned()) };
+            TagImageOptions { repo: Some(repository.to_owned()), tag: Some(tag.to_owned()) };
         let tagged = self.client().tag_image(image, Some(options)).await;
         tagged.map_err(|source| call("tag image", image, source))?;
         // Since API 1.46.
@@ -128,7 +127,7 @@ impl Engine {
             let (os, architecture) = self.platform.split_once('/').unwrap_or_default();
             serde_json::json!({"os": os, "architecture": architecture}).to_string()
         });
-        let options = PushImageOptions { tag: Some(TAG.to_owned()), platform };
+        let options = PushImageOptions { tag: Some(tag.to_owned()), platform };
         let mut progress =
             std::pin::pin!(self.client().push_image(repository, Some(options), None));
         let mut pushed = Ok(());
@@ -138,7 +137,7 @@ impl Engine {
                 break;
             }
         }
-        self.untag(&format!("{repository}:{TAG}")).await?;
+        self.untag(&format!("{repository}:{tag}")).await?;
         pushed
     }
 

@@ -114,9 +114,15 @@ impl Endpoint {
         self.routes.store.take_missed()
     }
 
-    /// Everything has been pushed, or will not be: nodes that asked for the manifest need not wait any longer.
+    /// Everything has been pushed, or will not be: nodes that asked for more need not wait any longer. Until then a node
+    /// that asks for what has not arrived is kept waiting.
     pub fn complete(&self) {
         self.routes.complete();
+    }
+
+    /// Whether Docker is told that every blob is here. Then it sends the manifest alone, and nothing is known to be here.
+    pub fn claim_all(&self, all: bool) {
+        self.routes.store.claim_all(all);
     }
 
     /// The image that was pushed, for a platform such as `linux/amd64`; `None` before a manifest for it has arrived.

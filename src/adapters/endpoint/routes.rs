@@ -62,6 +62,18 @@ impl Routes {
         self.complete.send_replace(true);
     }
 
+    /// Waits until something has arrived, or nothing more will.
+    async fn wait_for(&self, is_here: impl Fn() -> bool) {
+        let mut complete = self.complete.subscribe();
+        // Only a sender that is gone fails, and this is the sender.
+        let _ = complete.wait_for(|complete| *complete || is_here()).await;
+    }
+
+    /// Something has arrived: those who wait look again.
+    fn arrived(&self) {
+        self.complete.send_modify(|_| {});
+    }
+
     pub(super) async fn answer(
         &self,
         from: IpAddr,
@@ -96,7 +108,7 @@ impl Routes {
             (Method::HEAD | Method::GET, Object::Manifest(name)) => {
                 // Docker asks first whether it need push at all, and it asks here, on loopback.
                 if !from.is_loopback() {
-                    let _ = self.complete.subscribe().wait_for(|complete| *complete).await;
+                    self.wait_for(|| self.store.manifest(name).is_some()).await;
                 }
                 self.get_manifest(name, request.method() == Method::GET)
             }
@@ -108,6 +120,7 @@ impl Routes {
                 Ok(blob_head(digest, size).body(empty()).unwrap_or_default())
             }
             (Method::GET, Object::Blob(digest)) => {
+                self.wait_for(|| self.store.holds(digest)).await;
                 let (file, size) = self.store.open(digest).await?;
                 self.store.note_served(from, digest);
                 let store = Arc::clone(&self.store);
@@ -193,6 +206,7 @@ impl Routes {
         let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let media_type = media_type.unwrap_or("application/octet-stream").to_owned();
         let digest = self.store.put_manifest(name, Manifest { media_type, bytes })?;
+        self.arrived();
         let place = format!("{}{repository}/manifests/{digest}", self.prefix);
         Ok(created(&place, &digest))
     }
@@ -214,6 +228,7 @@ impl Routes {
             return Err(error);
         }
         self.store.finish(upload, digest).await?;
+        self.arrived();
         Ok(created(&format!("{}{repository}/blobs/{digest}", self.prefix), digest))
     }
 

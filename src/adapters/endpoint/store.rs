@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use sha2::{Digest, Sha256};
@@ -64,6 +64,7 @@ pub(super) struct Store {
     claims: Mutex<BTreeMap<String, u64>>,
     missed: Mutex<BTreeSet<String>>,
     served: Mutex<BTreeMap<IpAddr, Served>>,
+    claims_all: AtomicBool,
 }
 
 /// What one address got.
@@ -92,6 +93,7 @@ impl Store {
             claims: Mutex::new(claims),
             missed: Mutex::default(),
             served: Mutex::default(),
+            claims_all: AtomicBool::new(false),
         })
     }
 
@@ -138,7 +140,14 @@ impl Store {
     /// The size of a blob that is here, or that every node is known to have.
     pub(super) fn size(&self, digest: &str) -> Option<u64> {
         let held = locked(&self.blobs).get(digest).map(|blob| blob.length);
-        held.or_else(|| locked(&self.claims).get(digest).copied())
+        let claimed = held.or_else(|| locked(&self.claims).get(digest).copied());
+        // Nobody looks at the size of what need not be sent.
+        claimed.or_else(|| self.claims_all.load(Ordering::Relaxed).then_some(0))
+    }
+
+    /// Whether any blob at all is said to be here.
+    pub(super) fn claim_all(&self, all: bool) {
+        self.claims_all.store(all, Ordering::Relaxed);
     }
 
     /// A blob that is here. One that was only claimed is noted: a node lacks it all the same.

@@ -16,7 +16,7 @@ mod look;
 mod receive;
 
 pub use look::{Contents, ListedImage};
-pub use receive::Pull;
+pub use receive::Naming;
 
 /// Why a node did not answer or take an image.
 #[derive(Debug, thiserror::Error)]

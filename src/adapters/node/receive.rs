@@ -9,13 +9,9 @@ use super::{NodeError, failed};
 use crate::adapters::docker::Engine;
 use crate::names::{ConfigDigest, ImageRef};
 
-/// A pull of one node from an endpoint of ours.
-#[derive(Clone, Debug)]
-pub struct Pull<'a> {
-    /// Where from: `http://ADDRESS:PORT/v2/SECRET`, and nowhere else.
-    pub url: &'a str,
-    /// A name for the directory that says so in the node while it pulls; a file name, and no two loads have the same.
-    pub directory: &'a str,
+/// An image that a node is to have under a name.
+#[derive(Clone, Copy, Debug)]
+pub struct Naming<'a> {
     /// The name that the image gets.
     pub image: &'a ImageRef,
     /// What the CRI will call it.
@@ -26,38 +22,54 @@ pub struct Pull<'a> {
     pub snapshotter: &'a str,
 }
 
-/// Pulls by a configuration of registries that knows only one host for all names. So the image gets its real name at once,
-/// and a load that is killed leaves none that nobody asked for. The directory is on a tmpfs.
-///
 /// One load at a time gives an image to a node under one name. What a killed `tg` began there ends on its own, and must not
 /// end behind the next load.
-///
-/// Then the same look as ever, in the same exec. The superseded image has nothing left but the name that the CRI gave it,
-/// its own digest; that is removed once the CRI shows the new image, unless a container is made from the old one. Should
-/// somebody have given it another name meanwhile, the image stays under that one.
-const PULL: &str = r#"
-url=$1 hosts=/run/$2 image=$3 config=$4 superseded=$5 snapshotter=$6
+const LOCK: &str = r#"
 ctr() { command ctr --namespace=k8s.io "$@"; }
 ask() { "$@"; echo; echo "== $?"; }
 exec 9>"/run/tg-load.${image//[^a-zA-Z0-9.]/-}.lock" && flock --wait 600 9 || exit
+"#;
+
+/// Pulls by a configuration of registries that knows only one host for all names. So the image gets its real name at once,
+/// and a load that is killed leaves none that nobody asked for. The directory is on a tmpfs.
+const PULL: &str = r#"
+hosts=/run/$directory
 mkdir -p "$hosts/_default" || exit
 trap 'rm -rf "$hosts"' EXIT
 printf 'server = "%s"\noverride_path = true\ncapabilities = ["pull", "resolve"]\n' "$url" >"$hosts/_default/hosts.toml" || exit
 ctr images pull --hosts-dir "$hosts" --snapshotter "$snapshotter" "$image" >/dev/null || exit
-export GOMAXPROCS=1 GOGC=off
-exec 3< <(ask crictl images -o json) 4< <(ask ctr snapshots --snapshotter "$snapshotter" ls)
-[ -z "$superseded" ] || containers=$(crictl ps --all -o json) || superseded=
-found=$(cat <&3; cat <&4)
-echo "$found"
-[ -n "$superseded" ] && [[ $found == *"\"$config\""* && $containers != *"$superseded"* ]] || exit 0
-ctr images rm "$superseded" >/dev/null 2>&1 || exit 0
 "#;
 
-/// Imports under the same lock. Without `--digests`, which leaves `import-<date>@…` names behind that nobody asked for.
+/// Without `--digests`, which leaves `import-<date>@…` names behind that nobody asked for.
 const IMPORT: &str = r#"
-image=$1 snapshotter=$2
-exec 9>"/run/tg-load.${image//[^a-zA-Z0-9.]/-}.lock" && flock --wait 600 9 || exit
-ctr --namespace=k8s.io images import --snapshotter "$snapshotter" -
+ctr images import --snapshotter "$snapshotter" -
+"#;
+
+const ADD_NAME: &str = r#"
+ctr images tag --force "$known_as" "$image" >/dev/null || exit
+"#;
+
+/// The same look as ever, in the same exec.
+///
+/// The superseded image has nothing left but the name that the CRI gave it, its own digest; that is removed once the CRI shows
+/// the new image, unless a container is made from the old one. Should somebody have given it another name meanwhile, the image
+/// stays under that one. Nobody waits for it but the next load, by the lock.
+const LOOK: &str = r#"
+export GOMAXPROCS=1 GOGC=off
+exec 3< <(ask crictl images -o json) 4< <(ask ctr snapshots --snapshotter "$snapshotter" ls)
+found=$(cat <&3; cat <&4)
+echo "$found"
+[ -n "$superseded" ] && [[ $found == *"\"$config\""* ]] || exit 0
+{ containers=$(crictl ps --all -o json) && [[ $containers != *"$superseded"* ]] && ctr images rm "$superseded"; } >/dev/null 2>&1 &
+"#;
+
+/// The CRI notes what it pulled under its tag and under its digest; both go once the image has its real name.
+const PULL_FROM_REGISTRY: &str = r#"
+crictl pull "$name" >/dev/null && ctr images tag --force "$name" "$image" >/dev/null || exit
+repository=${name%:*}
+ctr images ls -q | while read -r other; do
+  case $other in "$repository":tg-* | "$repository"@*) ctr images rm "$other" >/dev/null ;; esac
+done
 "#;
 
 impl Engine {
@@ -65,18 +77,71 @@ impl Engine {
     ///
     /// # Errors
     /// [`NodeError`] with the node's name and what it printed.
-    pub async fn pull(&self, node: &str, pull: &Pull<'_>) -> Result<Contents, NodeError> {
-        let image = pull.image.canonical();
-        let superseded = pull.superseded.map_or("", ConfigDigest::as_str);
-        let argv = [
-            ["bash", "-c", PULL, "tg"].as_slice(),
-            &[pull.url, pull.directory, image, pull.config.as_str(), superseded, pull.snapshotter],
-        ]
-        .concat();
+    pub async fn pull(
+        &self,
+        node: &str,
+        naming: &Naming<'_>,
+        url: &str,
+        directory: &str,
+    ) -> Result<Contents, NodeError> {
+        let script = ["url=$5 directory=$6", LOCK, PULL, LOOK].concat();
+        let shown = ["ctr", "images", "pull", "--snapshotter", naming.snapshotter];
+        self.give(node, naming, &script, &[url, directory], &shown).await
+    }
+
+    /// Gives an image that a node has one more name, which another image may have had. What the node has then.
+    ///
+    /// # Errors
+    /// [`NodeError`] with the node's name and what it printed.
+    pub async fn add_name(
+        &self,
+        node: &str,
+        naming: &Naming<'_>,
+        known_as: &str,
+    ) -> Result<Contents, NodeError> {
+        let script = ["known_as=$5", LOCK, ADD_NAME, LOOK].concat();
+        let shown = ["ctr", "images", "tag", "--force", known_as];
+        self.give(node, naming, &script, &[known_as], &shown).await
+    }
+
+    /// Runs a script that has the parts of `naming` as variables, and `rest` as its arguments from the fifth on.
+    async fn give(
+        &self,
+        node: &str,
+        naming: &Naming<'_>,
+        script: &str,
+        rest: &[&str],
+        shown: &[&str],
+    ) -> Result<Contents, NodeError> {
+        let script = format!("image=$1 config=$2 superseded=$3 snapshotter=$4 {script}");
+        let Naming { image, config, superseded, snapshotter } = naming;
+        let image = image.canonical();
+        let superseded = superseded.map_or("", ConfigDigest::as_str);
+        let own = [image, config.as_str(), superseded, snapshotter];
+        let argv = [["bash", "-c", &script, "tg"].as_slice(), &own, rest].concat();
         let finished = self.exec(node, &argv, None).await?;
-        let shown = ["ctr", "images", "pull", "--snapshotter", pull.snapshotter, image];
         let contents = (finished.code == 0).then(|| read(&finished.stdout)).flatten();
-        contents.ok_or_else(|| failed(node, &shown, &finished))
+        contents.ok_or_else(|| failed(node, &[shown, &[image]].concat(), &finished))
+    }
+
+    /// Has the CRI pull an image by its own configuration of registries, and gives it its real name.
+    ///
+    /// # Errors
+    /// [`NodeError`] with the node's name and what was printed.
+    pub async fn pull_from_registry(
+        &self,
+        node: &str,
+        name: &str,
+        image: &ImageRef,
+    ) -> Result<(), NodeError> {
+        let script = ["name=$1 image=$2", LOCK, PULL_FROM_REGISTRY].concat();
+        let argv = ["bash", "-c", &script, "tg", name, image.canonical()];
+        let finished = self.exec(node, &argv, None).await?;
+        if finished.code == 0 {
+            Ok(())
+        } else {
+            Err(failed(node, &["crictl", "pull", name], &finished))
+        }
     }
 
     /// Imports an archive that comes in pieces into a node's containerd. Ends when `pieces` closes.
@@ -90,26 +155,11 @@ impl Engine {
         snapshotter: &str,
         pieces: mpsc::Receiver<Bytes>,
     ) -> Result<(), NodeError> {
-        let argv = ["bash", "-c", IMPORT, "tg", image.canonical(), snapshotter];
+        let script = ["image=$1 snapshotter=$2", LOCK, IMPORT].concat();
+        let argv = ["bash", "-c", &script, "tg", image.canonical(), snapshotter];
         let finished = self.exec(node, &argv, Some(pieces)).await?;
         let shown = ["ctr", "images", "import", "--snapshotter", snapshotter, "-"];
         if finished.code == 0 { Ok(()) } else { Err(failed(node, &shown, &finished)) }
-    }
-
-    /// Gives an image that a node has one more name, which another image may have had.
-    ///
-    /// # Errors
-    /// [`NodeError`] with the node's name and what `ctr` printed.
-    pub async fn add_name(
-        &self,
-        node: &str,
-        known_as: &str,
-        image: &ImageRef,
-    ) -> Result<(), NodeError> {
-        let argv =
-            ["ctr", "--namespace=k8s.io", "images", "tag", "--force", known_as, image.canonical()];
-        let finished = self.exec(node, &argv, None).await?;
-        if finished.code == 0 { Ok(()) } else { Err(failed(node, &argv, &finished)) }
     }
 
     /// Removes a name from a node's containerd. The name may be gone already.

@@ -169,7 +169,7 @@ impl Load<'_> {
     }
 
     /// The end of an import: its result, and what the CRI says.
-    async fn prove(
+    pub(super) async fn prove(
         &self,
         node: &str,
         imported: Result<(), String>,

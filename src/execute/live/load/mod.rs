@@ -9,9 +9,10 @@ use futures_util::future::join_all;
 use super::Live;
 use crate::adapters::docker::ContainerState;
 use crate::adapters::endpoint::is_left_over;
+use crate::adapters::node::Naming;
 use crate::error::{Failure, Kind};
 use crate::execute::interrupted;
-use crate::facts::gather::{chain, is_alive};
+use crate::facts::gather::{World, chain, is_alive};
 use crate::facts::{Contents, Facts, HostImage, Known, NodeImage};
 use crate::names::{ConfigDigest, ImageId};
 use crate::report::event::{EventKind, LoadReport, NodeLoad, StepName};
@@ -19,6 +20,7 @@ use crate::taskfile::model::{ImageSpec, LoadStrategy};
 
 mod archive;
 mod push;
+mod registry;
 mod tell;
 
 /// How long a node's CRI may take to show what its containerd has: it is told of changes, it does not look.
@@ -74,20 +76,24 @@ impl Live<'_> {
         tokio::select! {
             loaded = load.run(nodes, facts) => loaded,
             () = self.world.interrupt.requested() => {
-                self.sweep(|pid| is_alive(pid) && pid != std::process::id()).await;
+                sweep_except(self.world, |pid| is_alive(pid) && pid != std::process::id()).await;
                 Err(interrupted(self.world.interrupt.signal().unwrap_or(2)))
             }
         }
     }
+}
 
-    /// Removes the temporary names in Docker of loads that were killed.
-    async fn sweep(&self, is_alive: impl Fn(u32) -> bool) {
-        let names = self.world.engine.names_like("127.0.0.1:*/tg-load-*/*").await;
-        for name in names.unwrap_or_default() {
-            if is_left_over(&name, &is_alive) {
-                // It stays for the next load to try.
-                let _ = self.world.engine.untag(&name).await;
-            }
+/// Removes the temporary names in Docker of loads that were killed.
+pub async fn sweep(world: &World) {
+    sweep_except(world, is_alive).await;
+}
+
+async fn sweep_except(world: &World, is_alive: impl Fn(u32) -> bool) {
+    let names = world.engine.names_like("127.0.0.1:*/tg-load-*/*").await;
+    for name in names.unwrap_or_default() {
+        if is_left_over(&name, &is_alive) {
+            // It stays for the next run to try.
+            let _ = world.engine.untag(&name).await;
         }
     }
 }
@@ -105,9 +111,14 @@ impl Load<'_> {
         let looked = began.elapsed();
         let (tagged, moved): (Vec<String>, Vec<String>) =
             self.before.keys().cloned().partition(|node| self.known_as(node).is_some());
-        let tagging = join_all(tagged.iter().map(|node| self.tag(node)));
-        let (tagged_how, mut report) = tokio::join!(tagging, self.bring(&moved));
-        outcomes.extend(tagged.into_iter().zip(tagged_how));
+        let named = join_all(tagged.iter().map(|node| self.tag(node))).await;
+        let (named, lost): (Vec<_>, Vec<_>) =
+            tagged.into_iter().zip(named).partition(|(_, outcome)| outcome.result.is_ok());
+        outcomes.extend(named);
+        // What it was known as may be gone by now.
+        let moved: Vec<String> =
+            moved.into_iter().chain(lost.into_iter().map(|(node, _)| node)).collect();
+        let mut report = self.bring(&moved).await;
         outcomes.append(&mut report.nodes);
         report.nodes = outcomes;
         report.facts = looked;
@@ -137,20 +148,35 @@ impl Load<'_> {
         image.elsewhere.filter(|_| image.is_unpacked)
     }
 
+    fn naming<'n>(
+        &'n self,
+        before: &'n Contents,
+        config: &'n ConfigDigest,
+        superseded: Option<&'n ConfigDigest>,
+    ) -> Naming<'n> {
+        let snapshotter = before.snapshotter.as_deref().unwrap_or("overlayfs");
+        let superseded = superseded.filter(|old| *old != config);
+        Naming { image: &self.spec.tag, config, superseded, snapshotter }
+    }
+
     async fn tag(&self, node: &str) -> NodeLoad {
         let began = Instant::now();
         let mut outcome = NodeLoad::by("tag-only");
-        let known_as = self.known_as(node).unwrap_or_default();
-        let tagged = self.live.world.engine.add_name(node, &known_as, &self.spec.tag).await;
+        let (Some(before), Some(known_as), Some(config)) =
+            (self.before.get(node), self.known_as(node), &self.host.config)
+        else {
+            return NodeLoad::failed(format!("node {node} is unknown"));
+        };
+        let superseded = NodeImage::superseded(before, &self.spec.tag);
+        let naming = self.naming(before, config, superseded.as_ref());
+        let named = self.live.world.engine.add_name(node, &naming, &known_as);
+        let named = self.while_it_runs(node, named).await;
         outcome.transfer = began.elapsed();
-        outcome.result = match tagged {
-            Err(error) => Err(chain(&error)),
-            Ok(()) => self.verify(node, None, self.host.config.as_ref()).await,
+        outcome.result = match named {
+            Ok(told) => self.verify(node, Some(told), Some(config)).await,
+            Err(why) => Err(why),
         };
         outcome.verify = began.elapsed() - outcome.transfer;
-        if outcome.result.is_ok() {
-            self.remove_superseded(node).await;
-        }
         outcome
     }
 
@@ -161,6 +187,10 @@ impl Load<'_> {
             return report;
         }
         let strategy = self.live.world.file.load;
+        if strategy == LoadStrategy::Registry {
+            self.by_registry(nodes, &mut report).await;
+            return report;
+        }
         let mut left = nodes.to_vec();
         let mut why = None;
         if strategy != LoadStrategy::Archive {

@@ -12,9 +12,8 @@ use super::Load;
 use super::tell::count;
 use crate::adapters::docker::Network;
 use crate::adapters::endpoint::{Endpoint, Pushed};
-use crate::adapters::node::Pull;
 use crate::facts::NodeImage;
-use crate::facts::gather::{chain, is_alive};
+use crate::facts::gather::chain;
 use crate::names::ConfigDigest;
 use crate::report::event::{LayerLoad, LoadReport, NodeLoad};
 use crate::taskfile::model::LoadStrategy;
@@ -22,6 +21,8 @@ use crate::taskfile::model::LoadStrategy;
 /// More than any image that is loaded into a cluster on one machine.
 const LIMIT: u64 = 64 << 30;
 
+/// An endpoint has one image, whatever it is called.
+const TAG: &str = "load";
 /// How often Docker is asked for what nodes turned out to lack.
 const PUSHES_AGAIN: usize = 3;
 
@@ -59,6 +60,11 @@ impl Load<'_> {
         let began = Instant::now();
         let (world, engine) = (self.live.world, &self.live.world.engine);
         let place = self.place(nodes).await?;
+        let config = match &self.host.config {
+            // With the manifest at hand nodes take each layer as soon as it has arrived.
+            _ if self.is_first() => self.push_manifest(&place).await?,
+            known => known.clone(),
+        };
         let push = async {
             let pushed = self.push(&place.repository).await;
             place.endpoint.complete();
@@ -66,7 +72,7 @@ impl Load<'_> {
         };
         let pulls = world.file.load != LoadStrategy::PushAndImport && place.endpoint.is_reachable();
         let early = async {
-            match &self.host.config {
+            match &config {
                 Some(config) if pulls => {
                     join_all(nodes.iter().map(|node| self.pull(&place, config, node))).await
                 }
@@ -93,11 +99,28 @@ impl Load<'_> {
         Ok(Delivery { place, pushed, took, early })
     }
 
+    /// Whether a node lacks even the lowest layer, so that much is to be moved, and Docker knows the digests of the blobs:
+    /// those of the overlay2 store come to be while it pushes.
+    fn is_first(&self) -> bool {
+        let is_overlay2 = self.host.config.as_ref().is_some_and(|id| id.as_str() == self.host.id);
+        let lacks = |lowest| self.before.values().any(|node| !node.chains.contains(lowest));
+        !is_overlay2 && self.host.chains.first().is_some_and(lacks)
+    }
+
+    /// Has Docker push the manifest and nothing else. What the image will be called.
+    async fn push_manifest(&self, place: &Place) -> Result<Option<ConfigDigest>, String> {
+        place.endpoint.claim_all(true);
+        let pushed = self.push(&place.repository).await;
+        place.endpoint.claim_all(false);
+        pushed?;
+        let platform = self.live.world.engine.platform();
+        Ok(place.endpoint.pushed(platform).map(|pushed| pushed.config))
+    }
+
     /// Listens where Docker and the nodes reach this machine.
     async fn place(&self, nodes: &[String]) -> Result<Place, String> {
         let engine = &self.live.world.engine;
-        let networks = join_all(nodes.iter().map(|node| engine.network(node)));
-        let ((), networks) = tokio::join!(self.live.sweep(is_alive), networks);
+        let networks = join_all(nodes.iter().map(|node| engine.network(node))).await;
         let networks = networks.into_iter().collect::<Result<Vec<_>, _>>();
         let networks = networks.map_err(|error| chain(&error))?;
         let networks: BTreeMap<String, Network> = nodes.iter().cloned().zip(networks).collect();
@@ -113,7 +136,7 @@ impl Load<'_> {
 
     async fn push(&self, repository: &str) -> Result<(), String> {
         let engine = &self.live.world.engine;
-        let pushed = engine.push_as(&self.host.id, repository, self.host.is_index).await;
+        let pushed = engine.push_as(&self.host.id, (repository, TAG), self.host.is_index).await;
         pushed.map_err(|error| chain(&error))
     }
 
@@ -214,15 +237,9 @@ impl Load<'_> {
         };
         let gateway = network.gateways.first().copied().unwrap_or(Ipv4Addr::LOCALHOST.into());
         let superseded = NodeImage::superseded(before, &self.spec.tag);
-        let pull = Pull {
-            url: &place.endpoint.url(gateway),
-            directory: place.endpoint.secret(),
-            image: &self.spec.tag,
-            config,
-            superseded: superseded.as_ref().filter(|old| *old != config),
-            snapshotter: before.snapshotter.as_deref().unwrap_or("overlayfs"),
-        };
-        let pulled = self.live.world.engine.pull(node, &pull);
+        let naming = self.naming(before, config, superseded.as_ref());
+        let (url, directory) = (place.endpoint.url(gateway), place.endpoint.secret());
+        let pulled = self.live.world.engine.pull(node, &naming, &url, directory);
         let pulled = self.while_it_runs(node, pulled).await;
         let took = began.elapsed();
         outcome.result = match pulled {
