@@ -239,7 +239,7 @@ impl World {
         }
         let stopped: Vec<String> = nodes
             .iter()
-            .filter(|node| node.state != "running")
+            .filter(|node| node.state != "running" && self.file.cluster.is_loaded(&node.name))
             .map(|node| format!("{} is {}", node.name, node.state))
             .collect();
         if !stopped.is_empty() {

@@ -2,6 +2,7 @@
 //! Depends on: names, adapters::docker, bollard.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use bollard::query_parameters::{
     ListImagesOptions, PushImageOptions, RemoveImageOptions, TagImageOptions,
@@ -17,6 +18,9 @@ use crate::names::{ConfigDigest, ImageRef};
 pub const KEY_LABEL: &str = "dev.tg.key";
 /// The label that names the image of the task file, since labels are inherited by `FROM`.
 pub const IMAGE_LABEL: &str = "dev.tg.image";
+
+/// How long the engine may be silent while it pushes.
+const SILENCE: Duration = Duration::from_secs(300);
 
 /// An image as the engine describes it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -131,10 +135,19 @@ impl Engine {
         let mut progress =
             std::pin::pin!(self.client().push_image(repository, Some(options), None));
         let mut pushed = Ok(());
-        while let Some(told) = progress.next().await {
-            if let Err(source) = told {
-                pushed = Err(call("push image", image, source));
-                break;
+        loop {
+            match tokio::time::timeout(SILENCE, progress.next()).await {
+                Ok(None) => break,
+                Ok(Some(Ok(_))) => {}
+                Ok(Some(Err(source))) => {
+                    pushed = Err(call("push image", image, source));
+                    break;
+                }
+                Err(_elapsed) => {
+                    let source = bollard::errors::Error::RequestTimeoutError;
+                    pushed = Err(call("push image", image, source));
+                    break;
+                }
             }
         }
         self.untag(&format!("{repository}:{tag}")).await?;

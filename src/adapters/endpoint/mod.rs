@@ -1,8 +1,8 @@
 //! A registry for the length of one load: Docker pushes into it what the nodes lack, and the nodes pull it.
 //!
 //! It speaks the part of the OCI distribution specification (1.1) that Docker's push and containerd's pull use, serves only
-//! names that begin with this load's secret, listens only where it is told to, checks every digest, and writes only into a
-//! spool of its own, which goes with it.
+//! names that begin with this load's secret, listens only where it is told to, checks every digest, and writes only into
+//! files without names, which go with it.
 //! Depends on: names, hyper, oci-spec, tokio, tempfile, sha2.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,11 +10,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use hyper::body::Bytes;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use sha2::{Digest, Sha256};
-use tokio::io::AsyncRead;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
@@ -71,7 +73,7 @@ impl Endpoint {
         let port =
             listeners.first().map_or(Ok(0), |first| first.local_addr().map(|at| at.port()))?;
         let secret = format!("{}{}", name_prefix(), secret()?);
-        let routes = Arc::new(Routes::new(&secret, Store::new(claims, limit)?));
+        let routes = Arc::new(Routes::new(&secret, Store::new(claims, limit)));
         let serving = tokio::spawn(serve(listeners, Arc::clone(&routes)));
         let serving = AbortOnDropHandle::new(serving);
         Ok(Self { port, secret, is_reachable, routes, _serving: serving })
@@ -81,12 +83,6 @@ impl Endpoint {
     #[must_use]
     pub fn is_reachable(&self) -> bool {
         self.is_reachable
-    }
-
-    /// The secret, which is a file name that no other load has.
-    #[must_use]
-    pub fn secret(&self) -> &str {
-        &self.secret
     }
 
     /// Where a node begins to look for any name, if `host` is the address on which it reaches this machine.
@@ -143,23 +139,15 @@ impl Endpoint {
         self.routes.store.served(to)
     }
 
-    /// A manifest or a blob that arrived, to be read, and its bytes; `None` if it did not arrive.
-    ///
-    /// # Errors
-    /// The spool cannot be read.
-    pub async fn open(
-        &self,
-        digest: &str,
-    ) -> std::io::Result<Option<(Box<dyn AsyncRead + Send + Unpin>, u64)>> {
+    /// A manifest or a blob that arrived, in pieces, and its bytes; `None` if it did not arrive.
+    #[must_use]
+    pub fn open(&self, digest: &str) -> Option<(BoxStream<'static, std::io::Result<Bytes>>, u64)> {
         if let Some(manifest) = self.routes.store.manifest(digest) {
             let length = manifest.bytes.len() as u64;
-            return Ok(Some((Box::new(std::io::Cursor::new(manifest.bytes)), length)));
+            let whole = Ok(Bytes::from(manifest.bytes));
+            return Some((futures_util::stream::iter([whole]).boxed(), length));
         }
-        if !self.holds(digest) {
-            return Ok(None);
-        }
-        let (file, length) = self.routes.store.open(digest).await.map_err(std::io::Error::other)?;
-        Ok(Some((Box::new(file), length)))
+        if self.holds(digest) { self.routes.store.open(digest).ok() } else { None }
     }
 }
 

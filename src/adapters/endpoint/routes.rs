@@ -9,22 +9,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
-use http_body_util::combinators::BoxBody;
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, Limited, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
 use hyper::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, LOCATION, RANGE};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::{Mutex, watch};
-use tokio_util::io::ReaderStream;
 
-use super::store::{Manifest, Store, StoreError, Upload};
+use super::store::{Manifest, Store, StoreError, Upload, digest_of_bytes};
 
 /// More than any manifest has; the specification asks for at least 4 MiB.
 const MANIFEST_LIMIT: usize = 4 << 20;
 /// How long a sender may be silent.
 const SILENCE: Duration = Duration::from_secs(60);
 
-type Body = BoxBody<Bytes, std::io::Error>;
+type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 type Answer = Result<Response<Body>, StoreError>;
 
 pub(super) struct Routes {
@@ -121,14 +120,14 @@ impl Routes {
             }
             (Method::GET, Object::Blob(digest)) => {
                 self.wait_for(|| self.store.holds(digest)).await;
-                let (file, size) = self.store.open(digest).await?;
+                let (pieces, size) = self.store.open(digest)?;
                 self.store.note_served(from, digest);
                 let store = Arc::clone(&self.store);
-                let stream = ReaderStream::with_capacity(file, 256 * 1024).map_ok(move |piece| {
+                let stream = pieces.map_ok(move |piece| {
                     store.note_piece(from);
                     Frame::data(piece)
                 });
-                let body = StreamBody::new(stream).boxed();
+                let body = StreamBody::new(stream).boxed_unsync();
                 Ok(blob_head(digest, size).body(body).unwrap_or_default())
             }
             (Method::POST, Object::NewUpload)
@@ -175,7 +174,7 @@ impl Routes {
             }
             (Method::DELETE, Object::Upload(id)) => {
                 let upload = self.take_upload(id).await?;
-                self.store.discard(upload).await;
+                self.store.discard(&upload);
                 Ok(plain(StatusCode::NO_CONTENT, ""))
             }
             _ => Ok(plain(StatusCode::METHOD_NOT_ALLOWED, "")),
@@ -184,7 +183,7 @@ impl Routes {
 
     fn get_manifest(&self, name: &str, with_body: bool) -> Answer {
         let manifest = self.store.manifest(name).ok_or(StoreError::Unknown)?;
-        let digest = self.store.put_manifest(name, manifest.clone())?;
+        let digest = digest_of_bytes(&manifest.bytes);
         let response = Response::builder()
             .header(CONTENT_TYPE, manifest.media_type)
             .header(CONTENT_LENGTH, manifest.bytes.len())
@@ -224,7 +223,7 @@ impl Routes {
         body: Incoming,
     ) -> Answer {
         if let Err(error) = self.read(&mut upload, headers, body).await {
-            self.store.discard(upload).await;
+            self.store.discard(&upload);
             return Err(error);
         }
         self.store.finish(upload, digest).await?;
@@ -313,7 +312,7 @@ fn plain(status: StatusCode, text: &str) -> Response<Body> {
 }
 
 fn full(bytes: Vec<u8>) -> Body {
-    Full::new(Bytes::from(bytes)).map_err(|never| match never {}).boxed()
+    Full::new(Bytes::from(bytes)).map_err(|never| match never {}).boxed_unsync()
 }
 
 fn empty() -> Body {

@@ -1,16 +1,24 @@
-//! What the endpoint holds: blobs in a spool of its own, manifests, uploads under way, and blobs that it only claims to have.
+//! What the endpoint holds: blobs in files without names, manifests, uploads under way, and blobs that it only claims to have.
 //! Depends on: tempfile, tokio, sha2.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::path::PathBuf;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use hyper::body::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
+
+/// A piece of a blob, in bytes.
+const PIECE: usize = 256 * 1024;
+
+/// A blob on its way out.
+pub(super) type Pieces = BoxStream<'static, std::io::Result<Bytes>>;
 
 /// Why something was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -39,9 +47,8 @@ pub(super) struct Manifest {
     pub(super) bytes: Vec<u8>,
 }
 
-/// An upload under way.
+/// An upload under way. Its file has no name, so it is gone when nobody holds it any more, however this process ends.
 pub(super) struct Upload {
-    path: PathBuf,
     file: File,
     hasher: Sha256,
     pub(super) length: u64,
@@ -49,18 +56,17 @@ pub(super) struct Upload {
 
 #[derive(Clone, Debug)]
 struct Blob {
-    path: PathBuf,
+    file: Arc<std::fs::File>,
     length: u64,
 }
 
 pub(super) struct Store {
-    spool: tempfile::TempDir,
     /// Bytes that all blobs together may have.
     limit: u64,
     held: AtomicU64,
-    next: AtomicU64,
     blobs: Mutex<BTreeMap<String, Blob>>,
     manifests: Mutex<BTreeMap<String, Manifest>>,
+    tagged: Mutex<Option<Manifest>>,
     claims: Mutex<BTreeMap<String, u64>>,
     missed: Mutex<BTreeSet<String>>,
     served: Mutex<BTreeMap<IpAddr, Served>>,
@@ -82,26 +88,23 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Store {
-    pub(super) fn new(claims: BTreeMap<String, u64>, limit: u64) -> std::io::Result<Self> {
-        Ok(Self {
-            spool: tempfile::Builder::new().prefix("tg-load-").tempdir()?,
+    pub(super) fn new(claims: BTreeMap<String, u64>, limit: u64) -> Self {
+        Self {
             limit,
             held: AtomicU64::new(0),
-            next: AtomicU64::new(0),
             blobs: Mutex::default(),
             manifests: Mutex::default(),
+            tagged: Mutex::default(),
             claims: Mutex::new(claims),
             missed: Mutex::default(),
             served: Mutex::default(),
             claims_all: AtomicBool::new(false),
-        })
+        }
     }
 
     pub(super) async fn begin(&self) -> Result<Upload, StoreError> {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let path = self.spool.path().join(number.to_string());
-        let file = File::create_new(&path).await?;
-        Ok(Upload { path, file, hasher: Sha256::new(), length: 0 })
+        let file = File::from_std(tempfile::tempfile()?);
+        Ok(Upload { file, hasher: Sha256::new(), length: 0 })
     }
 
     pub(super) async fn append(&self, upload: &mut Upload, bytes: &[u8]) -> Result<(), StoreError> {
@@ -119,22 +122,16 @@ impl Store {
     pub(super) async fn finish(&self, mut upload: Upload, digest: &str) -> Result<(), StoreError> {
         upload.file.flush().await?;
         if digest_of(upload.hasher) != digest {
-            self.discard_file(&upload.path, upload.length).await;
+            self.held.fetch_sub(upload.length, Ordering::Relaxed);
             return Err(StoreError::Digest(digest.to_owned()));
         }
-        let blob = Blob { path: upload.path, length: upload.length };
+        let blob = Blob { file: Arc::new(upload.file.into_std().await), length: upload.length };
         locked(&self.blobs).insert(digest.to_owned(), blob);
         Ok(())
     }
 
-    pub(super) async fn discard(&self, upload: Upload) {
-        self.discard_file(&upload.path, upload.length).await;
-    }
-
-    async fn discard_file(&self, path: &std::path::Path, length: u64) {
-        self.held.fetch_sub(length, Ordering::Relaxed);
-        // The whole spool goes in the end.
-        let _ = tokio::fs::remove_file(path).await;
+    pub(super) fn discard(&self, upload: &Upload) {
+        self.held.fetch_sub(upload.length, Ordering::Relaxed);
     }
 
     /// The size of a blob that is here, or that every node is known to have.
@@ -150,14 +147,23 @@ impl Store {
         self.claims_all.store(all, Ordering::Relaxed);
     }
 
-    /// A blob that is here. One that was only claimed is noted: a node lacks it all the same.
-    pub(super) async fn open(&self, digest: &str) -> Result<(File, u64), StoreError> {
+    /// A blob that is here, in pieces, and its bytes. One that was only claimed is noted: a node lacks it all the same.
+    pub(super) fn open(&self, digest: &str) -> Result<(Pieces, u64), StoreError> {
         let blob = locked(&self.blobs).get(digest).cloned();
-        let Some(blob) = blob else {
+        let Some(Blob { file, length }) = blob else {
             locked(&self.missed).insert(digest.to_owned());
             return Err(StoreError::Unknown);
         };
-        Ok((File::open(&blob.path).await?, blob.length))
+        let pieces = futures_util::stream::try_unfold(0, move |offset| {
+            let file = Arc::clone(&file);
+            async move {
+                let read = tokio::task::spawn_blocking(move || read_at(&file, offset, length));
+                let piece = read.await.map_err(std::io::Error::other)??;
+                let end = offset + piece.len() as u64;
+                Ok((!piece.is_empty()).then_some((piece, end)))
+            }
+        });
+        Ok((pieces.boxed(), length))
     }
 
     pub(super) fn put_manifest(
@@ -169,19 +175,19 @@ impl Store {
         if name.contains(':') && name != digest {
             return Err(StoreError::Digest(name.to_owned()));
         }
-        let mut manifests = locked(&self.manifests);
-        manifests.insert(name.to_owned(), manifest.clone());
-        manifests.insert(digest.clone(), manifest);
+        if !name.contains(':') {
+            *locked(&self.tagged) = Some(manifest.clone());
+        }
+        locked(&self.manifests).insert(digest.clone(), manifest);
         Ok(digest)
     }
 
-    /// A manifest by its digest; by any tag the one that was pushed with a tag, since an endpoint has one image.
+    /// A manifest by its digest; by any tag the one that was last pushed with a tag, since an endpoint has one image.
     pub(super) fn manifest(&self, name: &str) -> Option<Manifest> {
-        let manifests = locked(&self.manifests);
         if name.contains(':') {
-            return manifests.get(name).cloned();
+            return locked(&self.manifests).get(name).cloned();
         }
-        manifests.iter().find(|(name, _)| !name.contains(':')).map(|(_, found)| found.clone())
+        locked(&self.tagged).clone()
     }
 
     pub(super) fn note_served(&self, to: IpAddr, digest: &str) {
@@ -218,6 +224,15 @@ impl Store {
 
 pub(super) fn digest_of_bytes(bytes: &[u8]) -> String {
     digest_of(Sha256::new_with_prefix(bytes))
+}
+
+/// The next piece of a file that others read, too.
+fn read_at(file: &std::fs::File, offset: u64, length: u64) -> std::io::Result<Bytes> {
+    use std::os::unix::fs::FileExt;
+    let left = usize::try_from(length.saturating_sub(offset)).unwrap_or(PIECE);
+    let mut piece = vec![0; left.min(PIECE)];
+    file.read_exact_at(&mut piece, offset)?;
+    Ok(Bytes::from(piece))
 }
 
 fn digest_of(hasher: Sha256) -> String {

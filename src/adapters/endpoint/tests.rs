@@ -19,7 +19,10 @@ impl Client {
     async fn with(claims: &[(&str, u64)], limit: u64) -> Self {
         let claims: BTreeMap<String, u64> =
             claims.iter().map(|(name, size)| ((*name).to_owned(), *size)).collect();
-        Self { endpoint: Endpoint::start(&[], claims, limit).await.unwrap() }
+        let endpoint = Endpoint::start(&[], claims, limit).await.unwrap();
+        // Nobody is to wait for more, but where a test says so.
+        endpoint.complete();
+        Self { endpoint }
     }
 
     /// The path of an object of this endpoint's own repository.
@@ -243,6 +246,29 @@ async fn what_was_pushed_is_known_for_one_platform() {
 }
 
 #[tokio::test]
+async fn who_asks_too_early_waits_until_it_is_here_or_never_will_be() {
+    let endpoint = Endpoint::start(&[], BTreeMap::new(), 1 << 20).await.unwrap();
+    let client = Client { endpoint };
+    let (sha, other) = (digest(b"text"), digest(b"other"));
+    let get = |sha: &str| format!("GET {}", client.path(&format!("blobs/{sha}")));
+    let (get, get_other) = (get(&sha), get(&other));
+    let early = client.ask(&get, b"");
+    let never = client.ask(&get_other, b"");
+    let push = async {
+        let put = format!("POST {}", client.path(&format!("blobs/uploads/?digest={sha}")));
+        assert_eq!(client.code(&put, b"text").await, "201");
+    };
+    tokio::pin!(never);
+    let (early, ()) = tokio::select! {
+        both = async { tokio::join!(early, push) } => both,
+        answer = &mut never => panic!("answered before everything was here: {answer}"),
+    };
+    assert!(early.ends_with("\r\n\r\ntext"), "{early}");
+    client.endpoint.complete();
+    assert_eq!(Client::status(&never.await), "404");
+}
+
+#[tokio::test]
 async fn it_is_known_who_got_what() {
     let client = Client::with(&[("sha256:claimed", 5)], 1 << 20).await;
     let here: IpAddr = Ipv4Addr::LOCALHOST.into();
@@ -256,11 +282,10 @@ async fn it_is_known_who_got_what() {
     let served = client.endpoint.served(here);
     assert!(served.blobs.contains(&sha) && served.last.is_some(), "{served:?}");
     assert!(client.endpoint.holds(&sha) && !client.endpoint.holds("sha256:claimed"));
-    let mut text = String::new();
-    let (mut content, length) = client.endpoint.open(&sha).await.unwrap().unwrap();
-    content.read_to_string(&mut text).await.unwrap();
-    assert_eq!((text.as_str(), length), ("text", 4));
-    assert!(client.endpoint.open("sha256:claimed").await.unwrap().is_none());
+    let (content, length) = client.endpoint.open(&sha).unwrap();
+    let content: Vec<Bytes> = content.map(|piece| piece.unwrap()).collect().await;
+    assert_eq!((content.concat().as_slice(), length), (b"text".as_slice(), 4));
+    assert!(client.endpoint.open("sha256:claimed").is_none());
 }
 
 #[tokio::test]

@@ -48,7 +48,7 @@ const SCRIPT: &str = r#"
 export GOMAXPROCS=1 GOGC=off
 ctr() { command ctr --namespace=k8s.io "$@"; }
 ask() { "$@"; echo; echo "== $?"; }
-files() { cd /var/lib/containerd/io.containerd.content.v1.content/blobs/sha256 && find . -type f -printf '%f %s\n'; }
+files() { cd /var/lib/containerd/io.containerd.content.v1.content/blobs/sha256 && find . -ignore_readdir_race -type f -printf '%f %s\n'; true; }
 exec 3< <(ask crictl images -o json) 4< <(ask ctr snapshots --snapshotter overlayfs ls 2>&1)
 found=$(cat <&3; cat <&4)
 echo "$found"
@@ -79,12 +79,13 @@ impl Engine {
         };
         let asked = tokio::time::timeout(LIMIT, self.exec(node, &argv, None));
         let finished = asked.await.map_err(timed_out)??;
-        read(&finished.stdout).ok_or_else(|| failed(node, &shown, &finished))
+        let contents = (finished.code == 0).then(|| read(&finished.stdout, wanted.is_empty()));
+        contents.flatten().ok_or_else(|| failed(node, &shown, &finished))
     }
 }
 
-/// `None` when a question was not answered.
-pub(super) fn read(text: &str) -> Option<Contents> {
+/// `None` when a question was not answered; with `whole`, all of them have to be.
+pub(super) fn read(text: &str, whole: bool) -> Option<Contents> {
     let mut answers = Vec::new();
     let mut rest = text;
     while let Some((answer, after)) = rest.split_once("\n== ") {
@@ -96,6 +97,9 @@ pub(super) fn read(text: &str) -> Option<Contents> {
     let images = listed_images(answers.next()??)?;
     let common = answers.next()?;
     let Some(listed) = answers.next() else {
+        if whole {
+            return None;
+        }
         return Some(Contents { images, chains: chains(common?), ..Contents::default() });
     };
     let (files, snapshotter) = (answers.next()??, answers.next()??.trim().to_owned());
@@ -161,7 +165,7 @@ mod tests {
     }
 
     fn told(answers: &[(&str, i32)]) -> Option<Contents> {
-        read(&answers.iter().map(|(text, code)| answer(text, *code)).collect::<String>())
+        read(&answers.iter().map(|(text, code)| answer(text, *code)).collect::<String>(), false)
     }
 
     #[test]
@@ -171,6 +175,8 @@ mod tests {
         assert_eq!(light.images[1].names, [""; 0]);
         assert_eq!(light.chains, BTreeSet::from(["sha256:1".to_owned(), "sha256:2".to_owned()]));
         assert_eq!((light.snapshotter, light.blobs), (None, None));
+        let answers = format!("{}{}", answer(IMAGES, 0), answer(SNAPSHOTS, 0));
+        assert_eq!(read(&answers, true), None, "asked for everything");
 
         let (listed, files) = ("sha256:1f\nsha256:2f", "1f 10\n3f 30");
         let blobs = Some(BTreeMap::from([("sha256:1f".to_owned(), 10)]));

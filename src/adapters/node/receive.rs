@@ -1,11 +1,13 @@
 //! Giving a node an image: by a pull from an endpoint of ours, as an archive, or by one more name for what it has.
 //! Depends on: names, adapters::docker.
 
+use std::time::{Duration, Instant};
+
 use hyper::body::Bytes;
 use tokio::sync::mpsc;
 
 use super::look::{Contents, read};
-use super::{NodeError, failed};
+use super::{Finished, NodeError, failed};
 use crate::adapters::docker::Engine;
 use crate::names::{ConfigDigest, ImageRef};
 
@@ -23,19 +25,28 @@ pub struct Naming<'a> {
 }
 
 /// One load at a time gives an image to a node under one name. What a killed `tg` began there ends on its own, and must not
-/// end behind the next load.
+/// end behind the next load; so nothing waits for the lock in the node, where it would outlive its `tg`.
 const LOCK: &str = r#"
 ctr() { command ctr --namespace=k8s.io "$@"; }
 ask() { "$@"; echo; echo "== $?"; }
-exec 9>"/run/tg-load.${image//[^a-zA-Z0-9.]/-}.lock" && flock --wait 600 9 || exit
+exec 9>"/run/tg-load.${image//[^a-zA-Z0-9.]/-}.lock" && flock --nonblock --conflict-exit-code 75 9 || exit
 "#;
+/// The code of a script that did not get the lock.
+const LOCKED: i64 = 75;
+/// Between two attempts to get the lock.
+const TRY_AGAIN: Duration = Duration::from_millis(50);
+/// Longer than any load that another `tg` may be about.
+const LOCK_LIMIT: Duration = Duration::from_secs(600);
+/// How long a small command may take.
+const SMALL: Duration = Duration::from_secs(60);
 
 /// Pulls by a configuration of registries that knows only one host for all names. So the image gets its real name at once,
-/// and a load that is killed leaves none that nobody asked for. The directory is on a tmpfs.
+/// and a load that is killed leaves none that nobody asked for. The directory is on a tmpfs. The address holds the secret of the
+/// load, so it comes on standard input, and nobody else may read the file: arguments can be seen by everybody.
 const PULL: &str = r#"
-hosts=/run/$directory
-mkdir -p "$hosts/_default" || exit
+read -r url && umask 077 && hosts=$(mktemp -d /run/tg-load-XXXXXXXX) || exit
 trap 'rm -rf "$hosts"' EXIT
+mkdir "$hosts/_default" || exit
 printf 'server = "%s"\noverride_path = true\ncapabilities = ["pull", "resolve"]\n' "$url" >"$hosts/_default/hosts.toml" || exit
 ctr images pull --hosts-dir "$hosts" --snapshotter "$snapshotter" "$image" >/dev/null || exit
 "#;
@@ -63,17 +74,28 @@ echo "$found"
 { containers=$(crictl ps --all -o json) && [[ $containers != *"$superseded"* ]] && ctr images rm "$superseded"; } >/dev/null 2>&1 &
 "#;
 
-/// The CRI notes what it pulled under its tag and under its digest; both go once the image has its real name.
+/// The CRI notes what it pulled under its tag and under its digest; both go once the image has its real name. What was there
+/// before is somebody else's. Two images of one repository do not get in each other's way, since each has a tag of its own.
 const PULL_FROM_REGISTRY: &str = r#"
+before=$'\n'$(ctr images ls -q)$'\n' || exit
 crictl pull "$name" >/dev/null && ctr images tag --force "$name" "$image" >/dev/null || exit
-repository=${name%:*}
-ctr images ls -q | while read -r other; do
-  case $other in "$repository":tg-* | "$repository"@*) ctr images rm "$other" >/dev/null ;; esac
+after=$(ctr images ls -q) || exit
+for other in $after; do
+  case $other in "$name" | "${name%:*}"@*) [[ $before == *$'\n'"$other"$'\n'* ]] || ctr images rm "$other" >/dev/null ;; esac
 done
+exit 0
+"#;
+
+/// A name whose layers are not unpacked is worse than none. One that stands for something else by now is somebody else's.
+const REMOVE_BROKEN: &str = r#"
+found=$(crictl inspecti -o go-template --template '{{.status.id}}' "$image") || exit 0
+[ "$found" = "$config" ] || exit 0
+! ctr snapshots --snapshotter "$snapshotter" info "$chain" >/dev/null 2>&1 || exit 0
+ctr images rm "$image" >/dev/null
 "#;
 
 impl Engine {
-    /// Pulls an image under its real name and unpacks it. What the node has then.
+    /// Pulls an image under its real name from `http://ADDRESS:PORT/v2/SECRET` and unpacks it. What the node has then.
     ///
     /// # Errors
     /// [`NodeError`] with the node's name and what it printed.
@@ -82,11 +104,12 @@ impl Engine {
         node: &str,
         naming: &Naming<'_>,
         url: &str,
-        directory: &str,
     ) -> Result<Contents, NodeError> {
-        let script = ["url=$5 directory=$6", LOCK, PULL, LOOK].concat();
+        let script = [LOCK, PULL, LOOK].concat();
         let shown = ["ctr", "images", "pull", "--snapshotter", naming.snapshotter];
-        self.give(node, naming, &script, &[url, directory], &shown).await
+        let finished = self.give(node, naming, &script, &[], Some(url)).await?;
+        let contents = (finished.code == 0).then(|| read(&finished.stdout, false)).flatten();
+        contents.ok_or_else(|| failed(node, &shown, &finished))
     }
 
     /// Gives an image that a node has one more name, which another image may have had. What the node has then.
@@ -100,28 +123,80 @@ impl Engine {
         known_as: &str,
     ) -> Result<Contents, NodeError> {
         let script = ["known_as=$5", LOCK, ADD_NAME, LOOK].concat();
-        let shown = ["ctr", "images", "tag", "--force", known_as];
-        self.give(node, naming, &script, &[known_as], &shown).await
+        let shown = ["ctr", "images", "tag", "--force", known_as, naming.image.canonical()];
+        let finished = self.give(node, naming, &script, &[known_as], None).await?;
+        let contents = (finished.code == 0).then(|| read(&finished.stdout, false)).flatten();
+        contents.ok_or_else(|| failed(node, &shown, &finished))
     }
 
-    /// Runs a script that has the parts of `naming` as variables, and `rest` as its arguments from the fifth on.
+    /// Removes a name again if it stands for this image while the layers up to `chain` are not unpacked.
+    ///
+    /// # Errors
+    /// [`NodeError`] with the node's name and what it printed.
+    pub async fn remove_broken(
+        &self,
+        node: &str,
+        naming: &Naming<'_>,
+        chain: &str,
+    ) -> Result<(), NodeError> {
+        let script = ["chain=$5", LOCK, REMOVE_BROKEN].concat();
+        let finished = self.give(node, naming, &script, &[chain], None).await?;
+        let shown = ["ctr", "images", "rm", naming.image.canonical()];
+        if finished.code == 0 { Ok(()) } else { Err(failed(node, &shown, &finished)) }
+    }
+
+    /// Runs a script under the lock of the name. It has the parts of `naming` as variables, `rest` as its arguments from the
+    /// fifth on, and a line on its standard input.
     async fn give(
         &self,
         node: &str,
         naming: &Naming<'_>,
         script: &str,
         rest: &[&str],
-        shown: &[&str],
-    ) -> Result<Contents, NodeError> {
+        line: Option<&str>,
+    ) -> Result<Finished, NodeError> {
         let script = format!("image=$1 config=$2 superseded=$3 snapshotter=$4 {script}");
         let Naming { image, config, superseded, snapshotter } = naming;
-        let image = image.canonical();
         let superseded = superseded.map_or("", ConfigDigest::as_str);
-        let own = [image, config.as_str(), superseded, snapshotter];
+        let own = [image.canonical(), config.as_str(), superseded, snapshotter];
         let argv = [["bash", "-c", &script, "tg"].as_slice(), &own, rest].concat();
-        let finished = self.exec(node, &argv, None).await?;
-        let contents = (finished.code == 0).then(|| read(&finished.stdout)).flatten();
-        contents.ok_or_else(|| failed(node, &[shown, &[image]].concat(), &finished))
+        self.under_lock(node, &argv, line).await
+    }
+
+    /// Runs a script that takes the lock, again until it gets it.
+    async fn under_lock(
+        &self,
+        node: &str,
+        argv: &[&str],
+        line: Option<&str>,
+    ) -> Result<Finished, NodeError> {
+        let deadline = Instant::now() + LOCK_LIMIT;
+        loop {
+            let input = match line {
+                None => None,
+                Some(line) => {
+                    let (sender, receiver) = mpsc::channel(1);
+                    // There is room for one, and nobody can have closed it.
+                    let _ = sender.try_send(Bytes::from(format!("{line}\n")));
+                    Some(receiver)
+                }
+            };
+            let finished = self.exec(node, argv, input).await?;
+            if finished.code != LOCKED || Instant::now() > deadline {
+                return Ok(finished);
+            }
+            tokio::time::sleep(TRY_AGAIN).await;
+        }
+    }
+
+    /// Runs a small command.
+    async fn run(&self, node: &str, argv: &[&str], shown: &[&str]) -> Result<Finished, NodeError> {
+        let timed_out = |_| NodeError::TimedOut {
+            node: node.to_owned(),
+            command: shown.join(" "),
+            limit: SMALL,
+        };
+        tokio::time::timeout(SMALL, self.exec(node, argv, None)).await.map_err(timed_out)?
     }
 
     /// Has the CRI pull an image by its own configuration of registries, and gives it its real name.
@@ -136,7 +211,7 @@ impl Engine {
     ) -> Result<(), NodeError> {
         let script = ["name=$1 image=$2", LOCK, PULL_FROM_REGISTRY].concat();
         let argv = ["bash", "-c", &script, "tg", name, image.canonical()];
-        let finished = self.exec(node, &argv, None).await?;
+        let finished = self.under_lock(node, &argv, None).await?;
         if finished.code == 0 {
             Ok(())
         } else {
@@ -155,20 +230,14 @@ impl Engine {
         snapshotter: &str,
         pieces: mpsc::Receiver<Bytes>,
     ) -> Result<(), NodeError> {
+        // An archive cannot be sent twice, so another load is waited for beforehand.
+        let wait = ["image=$1", LOCK].concat();
+        self.under_lock(node, &["bash", "-c", &wait, "tg", image.canonical()], None).await?;
         let script = ["image=$1 snapshotter=$2", LOCK, IMPORT].concat();
         let argv = ["bash", "-c", &script, "tg", image.canonical(), snapshotter];
         let finished = self.exec(node, &argv, Some(pieces)).await?;
         let shown = ["ctr", "images", "import", "--snapshotter", snapshotter, "-"];
         if finished.code == 0 { Ok(()) } else { Err(failed(node, &shown, &finished)) }
-    }
-
-    /// Removes a name from a node's containerd. The name may be gone already.
-    ///
-    /// # Errors
-    /// [`NodeError::Exec`].
-    pub async fn remove_name(&self, node: &str, image: &ImageRef) -> Result<(), NodeError> {
-        let argv = ["ctr", "--namespace=k8s.io", "images", "rm", image.canonical()];
-        self.exec(node, &argv, None).await.map(drop)
     }
 
     /// Removes an image that has no name any more from a node, unless a container is made from it. Whether it was removed.
@@ -180,11 +249,13 @@ impl Engine {
 containers=$(crictl ps --all -o json) || exit
 [[ $containers != *"$1"* ]] || exit 3
 ctr --namespace=k8s.io images rm "$1" >/dev/null"#;
-        let finished = self.exec(node, &["bash", "-c", SCRIPT, "tg", image.as_str()], None).await?;
+        let shown = ["ctr", "images", "rm", image.as_str()];
+        let argv = ["bash", "-c", SCRIPT, "tg", image.as_str()];
+        let finished = self.run(node, &argv, &shown).await?;
         match finished.code {
             0 => Ok(true),
             3 => Ok(false),
-            _ => Err(failed(node, &["ctr", "images", "rm", image.as_str()], &finished)),
+            _ => Err(failed(node, &shown, &finished)),
         }
     }
 }

@@ -60,7 +60,11 @@ impl State {
     /// The platform of an engine, by its fingerprint.
     #[must_use]
     pub fn platform(&self, fingerprint: &str) -> Option<String> {
-        std::fs::read_to_string(self.fixed("engines", fingerprint)).ok()
+        let platform = std::fs::read_to_string(self.fixed("engines", fingerprint)).ok()?;
+        // A crash of the machine may have left it empty.
+        let (os, architecture) = platform.split_once('/')?;
+        let is_whole = !os.is_empty() && !architecture.is_empty();
+        is_whole.then_some(platform)
     }
 
     /// Remembers the platform of an engine.

@@ -9,7 +9,6 @@ use futures_util::future::join_all;
 use futures_util::{Stream, StreamExt, stream};
 use hyper::body::Bytes;
 use tokio::sync::mpsc;
-use tokio_util::io::ReaderStream;
 
 use super::Load;
 use super::push::Delivery;
@@ -21,8 +20,8 @@ use crate::report::event::{EventKind, LoadReport, NodeLoad};
 
 /// Pieces of the archive in flight per node: the slowest node sets the pace, memory stays bounded.
 const IN_FLIGHT: usize = 16;
-/// A piece of a blob, in bytes.
-const PIECE: usize = 256 * 1024;
+/// How long Docker may be silent while it exports.
+const SILENCE: Duration = Duration::from_secs(300);
 
 type Piece = Result<Bytes, String>;
 
@@ -59,7 +58,7 @@ impl Load<'_> {
             outcome.why = whys.remove(&node);
             count(&mut outcome, &delivery.pushed, |digest| delivery.endpoint().holds(digest));
             sent.tell(&mut outcome, took);
-            self.prove(&node, imported, Some(&delivery.pushed.config), &mut outcome).await;
+            self.prove(&node, imported, &delivery.pushed.config, &mut outcome).await;
             match &outcome.result {
                 Ok(()) => drop(report.nodes.insert(node, outcome)),
                 Err(why) => {
@@ -81,14 +80,12 @@ impl Load<'_> {
         let layout = entry("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec());
         let index = entry("index.json", index(pushed, &self.spec.tag));
         let blobs = stream::iter(digests).then(move |digest| async move {
-            match delivery.endpoint().open(&digest).await {
-                Err(error) => stream::iter(vec![Err(error.to_string())]).boxed(),
+            match delivery.endpoint().open(&digest) {
                 // What only was claimed is in the node.
-                Ok(None) => stream::empty().boxed(),
-                Ok(Some((content, length))) => {
+                None => stream::empty().boxed(),
+                Some((content, length)) => {
                     let name = format!("blobs/{}", digest.replace(':', "/"));
                     let head = stream::iter([Ok(entry_header(&name, length))]);
-                    let content = ReaderStream::with_capacity(content, PIECE);
                     let content = content.map(|piece| piece.map_err(|error| error.to_string()));
                     head.chain(content).chain(stream::iter([Ok(padding(length))])).boxed()
                 }
@@ -102,6 +99,7 @@ impl Load<'_> {
     pub(super) async fn by_archive(
         &self,
         nodes: &[String],
+        config: &ConfigDigest,
         why: Option<&str>,
         report: &mut LoadReport,
     ) {
@@ -133,8 +131,7 @@ impl Load<'_> {
                 let mut outcome = NodeLoad::by("archive");
                 sent.tell(&mut outcome, took);
                 outcome.why = whys.get(&node).cloned();
-                let config = report.config.clone().or_else(|| self.host.config.clone());
-                self.prove(&node, imported, config.as_ref(), &mut outcome).await;
+                self.prove(&node, imported, config, &mut outcome).await;
                 if let Err(why) = &outcome.result {
                     whys.insert(node.clone(), why.clone());
                     failed.push(node.clone());
@@ -173,7 +170,7 @@ impl Load<'_> {
         &self,
         node: &str,
         imported: Result<(), String>,
-        config: Option<&ConfigDigest>,
+        config: &ConfigDigest,
         outcome: &mut NodeLoad,
     ) {
         let began = Instant::now();
@@ -182,8 +179,9 @@ impl Load<'_> {
             Err(why) => Err(why),
         };
         outcome.verify = began.elapsed();
-        if outcome.result.is_ok() {
-            self.remove_superseded(node).await;
+        match outcome.result {
+            Ok(()) => self.remove_superseded(node, config).await,
+            Err(_) => self.remove_broken(node, config).await,
         }
     }
 
@@ -209,17 +207,25 @@ impl Load<'_> {
         }
         let feed = async move {
             let (mut bytes, mut broken) = (0_u64, None);
-            while let Some(piece) = archive.next().await {
-                let piece = match piece {
-                    Ok(piece) => piece,
-                    Err(why) => {
+            loop {
+                let piece = match tokio::time::timeout(SILENCE, archive.next()).await {
+                    Ok(None) => break,
+                    Ok(Some(Ok(piece))) => piece,
+                    Ok(Some(Err(why))) => {
                         broken = Some(why);
+                        break;
+                    }
+                    Err(_elapsed) => {
+                        broken = Some(format!("no data from Docker for {} s", SILENCE.as_secs()));
                         break;
                     }
                 };
                 bytes += piece.len() as u64;
                 // A node whose import ended early no longer takes anything; its own result says why.
                 senders.retain(|sender| !sender.is_closed());
+                if senders.is_empty() {
+                    break;
+                }
                 join_all(senders.iter().map(|sender| sender.send(piece.clone()))).await;
                 self.live.emitter.emit(EventKind::Bytes { step: self.step.clone(), bytes });
             }

@@ -173,7 +173,7 @@ impl Load<'_> {
         let named = self.while_it_runs(node, named).await;
         outcome.transfer = began.elapsed();
         outcome.result = match named {
-            Ok(told) => self.verify(node, Some(told), Some(config)).await,
+            Ok(told) => self.verify(node, Some(told), config).await,
             Err(why) => Err(why),
         };
         outcome.verify = began.elapsed() - outcome.transfer;
@@ -187,71 +187,108 @@ impl Load<'_> {
             return report;
         }
         let strategy = self.live.world.file.load;
-        if strategy == LoadStrategy::Registry {
-            self.by_registry(nodes, &mut report).await;
-            return report;
-        }
         let mut left = nodes.to_vec();
         let mut why = None;
-        if strategy != LoadStrategy::Archive {
+        if !matches!(strategy, LoadStrategy::Archive | LoadStrategy::Registry) {
             match self.deliver(nodes).await {
-                Ok(delivery) => self.by_push(&delivery, &mut left, &mut report).await,
+                Ok(mut delivery) => self.by_push(&mut delivery, &mut left, &mut report).await,
                 Err(said) => why = Some(said),
             }
         }
-        let falls_back = matches!(strategy, LoadStrategy::Auto | LoadStrategy::Archive);
-        if !left.is_empty() && falls_back {
-            self.by_archive(&left, why.as_deref(), &mut report).await;
-        } else if let Some(why) = why {
+        if left.is_empty() {
+            return report;
+        }
+        if matches!(strategy, LoadStrategy::PushAndPull | LoadStrategy::PushAndImport) {
+            let why = why.unwrap_or_default();
             report.nodes.extend(left.into_iter().map(|n| (n, NodeLoad::failed(why.clone()))));
+            return report;
+        }
+        match self.identity(&report).await {
+            Err(why) => {
+                report.nodes.extend(left.into_iter().map(|n| (n, NodeLoad::failed(why.clone()))));
+            }
+            Ok(config) if strategy == LoadStrategy::Registry => {
+                self.by_registry(&left, &config, &mut report).await;
+            }
+            Ok(config) => self.by_archive(&left, &config, why.as_deref(), &mut report).await,
         }
         report
     }
 
-    /// Asks the node what it has now, or believes what it has `told` with the load itself. A wrong or broken image under the
-    /// right name is worse than none: the name is removed.
+    /// What the nodes are to have, for ways that do not tell. Without it nothing could be proved.
+    async fn identity(&self, report: &LoadReport) -> Result<ConfigDigest, String> {
+        if let Some(config) = report.config.as_ref().or(self.host.config.as_ref()) {
+            return Ok(config.clone());
+        }
+        self.learn().await.map_err(|why| {
+            format!(
+                "{} has attestations or several platforms, and Docker does not tell what it is ({why}): build it with --provenance=false",
+                self.spec.tag
+            )
+        })
+    }
+
+    /// Asks the node what it has now, or believes what it has `told` with the load itself.
     async fn verify(
         &self,
         node: &str,
         told: Option<Contents>,
-        config: Option<&ConfigDigest>,
+        config: &ConfigDigest,
     ) -> Result<(), String> {
         let engine = &self.live.world.engine;
-        let host = HostImage { config: config.cloned(), ..self.host.clone() };
+        let host = HostImage { config: Some(config.clone()), ..self.host.clone() };
         let deadline = Instant::now() + CRI_LAG;
         let mut contents = told;
+        let mut looked_again = false;
         loop {
             let seen = match contents.take() {
-                Some(contents) => contents,
-                None => engine.contents(node, &[]).await.map_err(|error| chain(&error))?,
+                Some(contents) => Ok(contents),
+                None => engine.contents(node, &[]).await.map_err(|error| chain(&error)),
             };
-            let found = NodeImage::of(&seen, &self.spec.tag, Some(&host));
-            let is_right =
-                found.tagged.is_some() && (config.is_none() || found.tagged == host.config);
-            if is_right && found.is_unpacked {
-                return Ok(());
-            }
-            if Instant::now() < deadline {
-                tokio::time::sleep(LOOK_AGAIN).await;
-                continue;
-            }
-            let what = match (&found.tagged, config) {
-                (None, _) => "nothing".to_owned(),
-                (Some(found), Some(wanted)) if found != wanted => {
-                    format!("{}, not {}", found.short(), wanted.short())
+            let what = match seen {
+                Err(why) => why,
+                Ok(seen) => {
+                    let found = NodeImage::of(&seen, &self.spec.tag, Some(&host));
+                    let is_right = found.tagged.as_ref() == Some(config) && found.is_unpacked;
+                    if is_right {
+                        if looked_again {
+                            // The CRI did not show it in time for the load to remove what it replaces.
+                            self.remove_superseded(node, config).await;
+                        }
+                        return Ok(());
+                    }
+                    let what = match &found.tagged {
+                        None => "nothing".to_owned(),
+                        Some(id) if id == config => format!("{} without its layers", id.short()),
+                        Some(id) => format!("{}, not {}", id.short(), config.short()),
+                    };
+                    format!("has {what} under {} after the load", self.spec.tag)
                 }
-                (Some(found), _) => format!("{} without its layers", found.short()),
             };
-            engine.remove_name(node, &self.spec.tag).await.map_err(|error| chain(&error))?;
-            return Err(format!("node {node}: has {what} under {} after the load", self.spec.tag));
+            if Instant::now() > deadline {
+                self.remove_broken(node, config).await;
+                return Err(format!("node {node}: {what}"));
+            }
+            looked_again = true;
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 
+    /// Removes a name whose layers did not arrive: whoever starts a pod with it would get an error that nobody understands.
+    async fn remove_broken(&self, node: &str, config: &ConfigDigest) {
+        let (Some(before), Some(chain)) = (self.before.get(node), self.host.chains.last()) else {
+            return;
+        };
+        // The load has failed already, and says so.
+        let naming = self.naming(before, config, None);
+        let _ = self.live.world.engine.remove_broken(node, &naming, chain).await;
+    }
+
     /// Removes what the name stood for before, where nothing else does and no container is made from it.
-    async fn remove_superseded(&self, node: &str) {
+    async fn remove_superseded(&self, node: &str, config: &ConfigDigest) {
         let Some(before) = self.before.get(node) else { return };
         let superseded = NodeImage::superseded(before, &self.spec.tag);
-        if let Some(old) = superseded.filter(|old| Some(old) != self.host.config.as_ref()) {
+        if let Some(old) = superseded.filter(|old| old != config) {
             // It is in the way of nobody: what fails here is not worth a failure.
             let _ = self.live.world.engine.remove_unused(node, &old).await;
         }

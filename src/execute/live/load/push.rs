@@ -107,6 +107,16 @@ impl Load<'_> {
         !is_overlay2 && self.host.chains.first().is_some_and(lacks)
     }
 
+    /// Finds out what an index holds for the engine's platform, by a push of its manifest that nobody pulls.
+    pub(super) async fn learn(&self) -> Result<ConfigDigest, String> {
+        let place = self.place(&[]).await?;
+        let config = self.push_manifest(&place).await?.ok_or("it pushed no manifest")?;
+        let (id, platform) = (&self.host.id, self.live.world.engine.platform());
+        // Unknown, it is asked again.
+        drop(self.live.world.state.record_identity(id, platform, &config));
+        Ok(config)
+    }
+
     /// Has Docker push the manifest and nothing else. What the image will be called.
     async fn push_manifest(&self, place: &Place) -> Result<Option<ConfigDigest>, String> {
         place.endpoint.claim_all(true);
@@ -153,7 +163,7 @@ impl Load<'_> {
     /// Brings what was pushed into nodes. Those where neither way works are left.
     pub(super) async fn by_push(
         &self,
-        delivery: &Delivery,
+        delivery: &mut Delivery,
         left: &mut Vec<String>,
         report: &mut LoadReport,
     ) {
@@ -186,13 +196,15 @@ impl Load<'_> {
 
     async fn pull_into_all(
         &self,
-        delivery: &Delivery,
+        delivery: &mut Delivery,
         left: &mut Vec<String>,
         whys: &mut BTreeMap<String, String>,
         report: &mut LoadReport,
     ) {
-        let (place, config) = (&delivery.place, &delivery.pushed.config);
-        let mut pulled = delivery.early.clone();
+        let place = &delivery.place;
+        let config = delivery.pushed.config.clone();
+        let config = &config;
+        let mut pulled = std::mem::take(&mut delivery.early);
         let mut may_retry = !pulled.is_empty();
         let mut pushes_left = PUSHES_AGAIN;
         if pulled.is_empty() {
@@ -224,6 +236,11 @@ impl Load<'_> {
                 return;
             }
             pushes_left -= 1;
+            // The overlay2 store may have compressed a layer anew, and then it is another manifest.
+            let platform = self.live.world.engine.platform();
+            if let Some(pushed) = place.endpoint.pushed(platform).filter(|p| p.config == *config) {
+                delivery.pushed = pushed;
+            }
             pulled = join_all(left.iter().map(|node| self.pull(place, config, node))).await;
         }
     }
@@ -238,13 +255,16 @@ impl Load<'_> {
         let gateway = network.gateways.first().copied().unwrap_or(Ipv4Addr::LOCALHOST.into());
         let superseded = NodeImage::superseded(before, &self.spec.tag);
         let naming = self.naming(before, config, superseded.as_ref());
-        let (url, directory) = (place.endpoint.url(gateway), place.endpoint.secret());
-        let pulled = self.live.world.engine.pull(node, &naming, &url, directory);
+        let url = place.endpoint.url(gateway);
+        let pulled = self.live.world.engine.pull(node, &naming, &url);
         let pulled = self.while_it_runs(node, pulled).await;
         let took = began.elapsed();
         outcome.result = match pulled {
-            Ok(told) => self.verify(node, Some(told), Some(config)).await,
-            Err(why) => Err(why),
+            Ok(told) => self.verify(node, Some(told), config).await,
+            Err(why) => {
+                self.remove_broken(node, config).await;
+                Err(why)
+            }
         };
         outcome.verify = began.elapsed() - took;
         let served = network.addresses.iter().map(|address| place.endpoint.served(*address));
