@@ -8,7 +8,7 @@ use crate::adapters::docker::Image;
 use crate::names::ConfigDigest;
 
 /// How many of a kind are remembered.
-const KEEP: usize = 200;
+const KEEP: usize = 500;
 
 impl State {
     fn fixed(&self, kind: &str, name: &str) -> PathBuf {
@@ -40,6 +40,20 @@ impl State {
         config: &ConfigDigest,
     ) -> std::io::Result<()> {
         self.record_fixed("identities", &format!("{id}-{platform}"), config.as_str().as_bytes())
+    }
+
+    /// The blob that an engine last made of a layer, by the digest of the unpacked layer; and the blob's bytes.
+    #[must_use]
+    pub fn blob(&self, layer: &str) -> Option<(String, u64)> {
+        read(&self.fixed("blobs", layer))
+    }
+
+    /// Remembers the blob that an engine makes of a layer.
+    ///
+    /// # Errors
+    /// What the system said when it could not be written.
+    pub fn record_blob(&self, layer: &str, digest: &str, size: u64) -> std::io::Result<()> {
+        self.record_fixed("blobs", layer, &serde_json::to_vec(&(digest, size))?)
     }
 
     /// What an engine said of an image, by its id.

@@ -84,6 +84,7 @@ impl Load<'_> {
         let pushed = place.endpoint.pushed(engine.platform());
         let pushed =
             pushed.ok_or_else(|| format!("Docker pushed no manifest for {}", engine.platform()))?;
+        self.record_blobs(&pushed);
         match &self.host.config {
             Some(config) if *config != pushed.config => {
                 let (is, wanted) = (pushed.config.short(), config.short());
@@ -137,7 +138,7 @@ impl Load<'_> {
         let gateways: BTreeSet<IpAddr> =
             networks.values().flat_map(|network| network.gateways.clone()).collect();
         let gateways: Vec<IpAddr> = gateways.into_iter().collect();
-        let endpoint = Endpoint::start(&gateways, self.common_blobs(nodes), LIMIT).await;
+        let endpoint = Endpoint::start(&gateways, self.claims(nodes), LIMIT).await;
         let endpoint = endpoint.map_err(|error| format!("cannot listen: {error}"))?;
         let name = self.spec.id.to_string().to_lowercase();
         let repository = endpoint.repository(Ipv4Addr::LOCALHOST.into(), &name);
@@ -148,6 +149,36 @@ impl Load<'_> {
         let engine = &self.live.world.engine;
         let pushed = engine.push_as(&self.host.id, (repository, TAG), self.host.is_index).await;
         pushed.map_err(|error| chain(&error))
+    }
+
+    /// The blobs that no node needs, with their sizes: every node has them, or has unpacked what is in them. A node that
+    /// was loaded by other means has the layers and not these blobs, and then only the record of earlier loads tells which
+    /// they are.
+    fn claims(&self, nodes: &[String]) -> BTreeMap<String, u64> {
+        let mut claims = self.common_blobs(nodes);
+        let has = |node: &String, chain| {
+            self.before.get(node).is_some_and(|before| before.chains.contains(chain))
+        };
+        for (layer, chain) in self.host.layers.iter().zip(&self.host.chains) {
+            if !nodes.iter().all(|node| has(node, chain)) {
+                break;
+            }
+            claims.extend(self.live.world.state.blob(layer));
+        }
+        claims
+    }
+
+    fn record_blobs(&self, pushed: &Pushed) {
+        let (layers, state) = (&self.host.layers, &self.live.world.state);
+        if layers.len() != pushed.layers.len() {
+            return;
+        }
+        for (layer, blob) in layers.iter().zip(&pushed.layers) {
+            if state.blob(layer).is_none_or(|(digest, _)| digest != blob.digest) {
+                // Without it Docker sends the blob again, and no node takes it.
+                let _ = state.record_blob(layer, &blob.digest, blob.size);
+            }
+        }
     }
 
     /// The blobs that every node has, with their sizes.
