@@ -177,7 +177,11 @@ fn old_copies_of_a_context_leave_the_builder() {
     project.write("app/Dockerfile", "FROM debian:bookworm-slim\nCOPY answer /answer\n");
     project.tg(&["build-if-needed"]).code(0);
     assert_eq!(answer_of(&project.tag()), "three");
-    assert_eq!(copies(), second);
+    // The builder may have collected copies of others meanwhile.
+    let ours = |copies: std::collections::BTreeSet<String>| {
+        copies.difference(&before).cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(ours(copies()), ours(second));
 }
 
 #[test]
