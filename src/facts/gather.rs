@@ -154,11 +154,10 @@ impl World {
         let cluster = &self.file.cluster;
         let is_loaded = |n: &&NodeContainer| n.state == "running" && cluster.is_loaded(&n.name);
         let running: Vec<&NodeContainer> = containers.iter().flatten().filter(is_loaded).collect();
-        let ids: Vec<&str> = running.iter().map(|node| node.id.as_str()).collect();
-        if self.memory.is_renewed()
-            && cluster.only.is_empty()
-            && self.state.nodes(&cluster.name) != ids
-        {
+        let was_known =
+            asked.len() == running.len() && running.iter().all(|node| asked.contains_key(&node.id));
+        if self.memory.is_renewed() && cluster.only.is_empty() && !was_known {
+            let ids: Vec<&str> = running.iter().map(|node| node.id.as_str()).collect();
             // Without it the next look takes a little longer.
             let _ = self.state.record_nodes(&cluster.name, &ids);
         }

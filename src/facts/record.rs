@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -199,6 +200,24 @@ impl State {
         let containers = containers.iter().map(|id| (*id).to_owned()).collect();
         let record = AccessRecord { schema: SCHEMA, containers, kubeconfig: kubeconfig.to_owned() };
         write_hint(&self.access_file(cluster), &serde_json::to_vec(&record)?)
+    }
+}
+
+/// The files of a directory, the newest first.
+fn newest_first(directory: &Path) -> Vec<PathBuf> {
+    let files = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut files: Vec<(SystemTime, PathBuf)> = files
+        .filter_map(|file| Some((file.metadata().ok()?.modified().ok()?, file.path())))
+        .collect();
+    files.sort();
+    files.into_iter().rev().map(|(_, path)| path).collect()
+}
+
+/// Removes all files of a directory but some of the newest.
+fn keep_newest(directory: &Path, count: usize) {
+    for old in newest_first(directory).into_iter().skip(count) {
+        // One that stays is in the way of nobody.
+        let _ = std::fs::remove_file(old);
     }
 }
 

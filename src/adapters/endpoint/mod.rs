@@ -97,12 +97,6 @@ impl Endpoint {
         format!("{}/{}/{name}", SocketAddr::new(host, self.port), self.secret)
     }
 
-    /// How many blobs arrived, and their bytes.
-    #[must_use]
-    pub fn arrived(&self) -> (usize, u64) {
-        self.routes.store.held()
-    }
-
     /// Blobs that were claimed and that a node asked for all the same, since the last call. They are not claimed any more:
     /// the next push brings them.
     #[must_use]

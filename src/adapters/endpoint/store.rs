@@ -216,6 +216,7 @@ impl Store {
     }
 
     /// How many blobs are here, and their bytes.
+    #[cfg(test)]
     pub(super) fn held(&self) -> (usize, u64) {
         let blobs = locked(&self.blobs);
         (blobs.len(), blobs.values().map(|blob| blob.length).sum())

@@ -85,7 +85,7 @@ async fn a_blob_comes_in_pieces_or_at_once_and_goes_out_whole() {
         let mount = client.path(&format!("blobs/uploads/?mount={digest}&from=elsewhere/app"));
         assert_eq!(client.code(&format!("POST {mount}"), b"").await, "201");
     }
-    assert_eq!(client.endpoint.arrived(), (2, 18));
+    assert_eq!(client.endpoint.routes.store.held(), (2, 18));
 }
 
 #[tokio::test]
@@ -99,7 +99,7 @@ async fn what_is_not_what_it_was_said_to_be_is_refused_and_gone() {
     assert_eq!(client.code(&head, b"").await, "404");
     let manifest = format!("PUT {}", client.path(&format!("manifests/{wrong}")));
     assert_eq!(client.code(&manifest, b"{}").await, "400");
-    assert_eq!(client.endpoint.arrived(), (0, 0));
+    assert_eq!(client.endpoint.routes.store.held(), (0, 0));
 }
 
 #[tokio::test]

@@ -28,6 +28,14 @@ pub struct Contents {
     pub blobs: Option<BTreeMap<String, u64>>,
 }
 
+impl Contents {
+    /// The snapshotter that the node's CRI uses.
+    #[must_use]
+    pub fn snapshotter(&self) -> &str {
+        self.snapshotter.as_deref().unwrap_or(DEFAULT_SNAPSHOTTER)
+    }
+}
+
 /// An image that a CRI lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedImage {
@@ -72,13 +80,7 @@ impl Engine {
         let mut argv = vec!["bash", "-c", SCRIPT, "tg"];
         argv.extend(wanted.iter().map(String::as_str));
         let shown = ["crictl", "images"];
-        let timed_out = |_| NodeError::TimedOut {
-            node: node.to_owned(),
-            command: shown.join(" "),
-            limit: LIMIT,
-        };
-        let asked = tokio::time::timeout(LIMIT, self.exec(node, &argv, None));
-        let finished = asked.await.map_err(timed_out)??;
+        let finished = self.exec_within(LIMIT, node, &argv, &shown).await?;
         let contents = (finished.code == 0).then(|| read(&finished.stdout, wanted.is_empty()));
         contents.flatten().ok_or_else(|| failed(node, &shown, &finished))
     }

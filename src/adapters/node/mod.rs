@@ -29,7 +29,7 @@ pub enum NodeError {
         /// The command.
         command: String,
         /// What Docker said.
-        source: DockerError,
+        source: Box<DockerError>,
     },
     /// The command failed.
     #[error("node {node}: `{command}` failed with code {code}: {output}")]
@@ -62,6 +62,20 @@ struct Finished {
 }
 
 impl Engine {
+    /// Runs a command that must not take longer than `limit`, and is shown as something shorter.
+    async fn exec_within(
+        &self,
+        limit: Duration,
+        node: &str,
+        argv: &[&str],
+        shown: &[&str],
+    ) -> Result<Finished, NodeError> {
+        let ran = tokio::time::timeout(limit, self.exec(node, argv, None)).await;
+        let timed_out =
+            |_| NodeError::TimedOut { node: node.to_owned(), command: shown.join(" "), limit };
+        ran.map_err(timed_out)?
+    }
+
     async fn exec(
         &self,
         node: &str,
@@ -71,7 +85,7 @@ impl Engine {
         let fail = |source| NodeError::Exec {
             node: node.to_owned(),
             command: argv.join(" "),
-            source: call("exec in", node, source),
+            source: Box::new(call("exec in", node, source)),
         };
         let options = CreateExecOptions {
             attach_stdin: Some(input.is_some()),

@@ -108,8 +108,7 @@ impl Engine {
         let script = [LOCK, PULL, LOOK].concat();
         let shown = ["ctr", "images", "pull", "--snapshotter", naming.snapshotter];
         let finished = self.give(node, naming, &script, &[], Some(url)).await?;
-        let contents = (finished.code == 0).then(|| read(&finished.stdout, false)).flatten();
-        contents.ok_or_else(|| failed(node, &shown, &finished))
+        seen(node, &shown, &finished)
     }
 
     /// Gives an image that a node has one more name, which another image may have had. What the node has then.
@@ -125,8 +124,7 @@ impl Engine {
         let script = ["known_as=$5", LOCK, ADD_NAME, LOOK].concat();
         let shown = ["ctr", "images", "tag", "--force", known_as, naming.image.canonical()];
         let finished = self.give(node, naming, &script, &[known_as], None).await?;
-        let contents = (finished.code == 0).then(|| read(&finished.stdout, false)).flatten();
-        contents.ok_or_else(|| failed(node, &shown, &finished))
+        seen(node, &shown, &finished)
     }
 
     /// Removes a name again if it stands for this image while the layers up to `chain` are not unpacked.
@@ -141,8 +139,7 @@ impl Engine {
     ) -> Result<(), NodeError> {
         let script = ["chain=$5", LOCK, REMOVE_BROKEN].concat();
         let finished = self.give(node, naming, &script, &[chain], None).await?;
-        let shown = ["ctr", "images", "rm", naming.image.canonical()];
-        if finished.code == 0 { Ok(()) } else { Err(failed(node, &shown, &finished)) }
+        done(node, &["ctr", "images", "rm", naming.image.canonical()], &finished)
     }
 
     /// Runs a script under the lock of the name. It has the parts of `naming` as variables, `rest` as its arguments from the
@@ -189,16 +186,6 @@ impl Engine {
         }
     }
 
-    /// Runs a small command.
-    async fn run(&self, node: &str, argv: &[&str], shown: &[&str]) -> Result<Finished, NodeError> {
-        let timed_out = |_| NodeError::TimedOut {
-            node: node.to_owned(),
-            command: shown.join(" "),
-            limit: SMALL,
-        };
-        tokio::time::timeout(SMALL, self.exec(node, argv, None)).await.map_err(timed_out)?
-    }
-
     /// Has the CRI pull an image by its own configuration of registries, and gives it its real name.
     ///
     /// # Errors
@@ -212,11 +199,7 @@ impl Engine {
         let script = ["name=$1 image=$2", LOCK, PULL_FROM_REGISTRY].concat();
         let argv = ["bash", "-c", &script, "tg", name, image.canonical()];
         let finished = self.under_lock(node, &argv, None).await?;
-        if finished.code == 0 {
-            Ok(())
-        } else {
-            Err(failed(node, &["crictl", "pull", name], &finished))
-        }
+        done(node, &["crictl", "pull", name], &finished)
     }
 
     /// Imports an archive that comes in pieces into a node's containerd. Ends when `pieces` closes.
@@ -236,8 +219,7 @@ impl Engine {
         let script = ["image=$1 snapshotter=$2", LOCK, IMPORT].concat();
         let argv = ["bash", "-c", &script, "tg", image.canonical(), snapshotter];
         let finished = self.exec(node, &argv, Some(pieces)).await?;
-        let shown = ["ctr", "images", "import", "--snapshotter", snapshotter, "-"];
-        if finished.code == 0 { Ok(()) } else { Err(failed(node, &shown, &finished)) }
+        done(node, &["ctr", "images", "import", "--snapshotter", snapshotter, "-"], &finished)
     }
 
     /// Removes an image that has no name any more from a node, unless a container is made from it. Whether it was removed.
@@ -251,11 +233,22 @@ containers=$(crictl ps --all -o json) || exit
 ctr --namespace=k8s.io images rm "$1" >/dev/null"#;
         let shown = ["ctr", "images", "rm", image.as_str()];
         let argv = ["bash", "-c", SCRIPT, "tg", image.as_str()];
-        let finished = self.run(node, &argv, &shown).await?;
+        let finished = self.exec_within(SMALL, node, &argv, &shown).await?;
         match finished.code {
             0 => Ok(true),
             3 => Ok(false),
             _ => Err(failed(node, &shown, &finished)),
         }
     }
+}
+
+/// The end of a script that has nothing to say.
+fn done(node: &str, shown: &[&str], finished: &Finished) -> Result<(), NodeError> {
+    if finished.code == 0 { Ok(()) } else { Err(failed(node, shown, finished)) }
+}
+
+/// The end of a script that looked at the node.
+fn seen(node: &str, shown: &[&str], finished: &Finished) -> Result<Contents, NodeError> {
+    done(node, shown, finished)?;
+    read(&finished.stdout, false).ok_or_else(|| failed(node, shown, finished))
 }

@@ -1,9 +1,9 @@
 //! What never changes, by what it is the content of: it need not be asked for twice.
 //! Depends on: adapters::docker (types), names, facts::record.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::{State, read, write_hint};
+use super::{State, keep_newest, read, write_hint};
 use crate::adapters::docker::Image;
 use crate::names::ConfigDigest;
 
@@ -18,7 +18,7 @@ impl State {
 
     fn record_fixed(&self, kind: &str, name: &str, bytes: &[u8]) -> std::io::Result<()> {
         write_hint(&self.fixed(kind, name), bytes)?;
-        prune(&self.base.join(kind));
+        keep_newest(&self.base.join(kind), KEEP);
         Ok(())
     }
 
@@ -87,18 +87,5 @@ impl State {
     /// What the system said when it could not be written.
     pub fn record_platform(&self, fingerprint: &str, platform: &str) -> std::io::Result<()> {
         self.record_fixed("engines", fingerprint, platform.as_bytes())
-    }
-}
-
-/// Removes all files of a directory but the newest.
-fn prune(directory: &Path) {
-    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    let aged =
-        |entry: std::fs::DirEntry| Some((entry.metadata().ok()?.modified().ok()?, entry.path()));
-    let mut files: Vec<_> = entries.filter_map(aged).collect();
-    files.sort_by(|one, other| other.cmp(one));
-    for (_, path) in files.into_iter().skip(KEEP) {
-        // It is tried again the next time.
-        let _ = std::fs::remove_file(path);
     }
 }

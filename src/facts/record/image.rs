@@ -5,12 +5,11 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
-use super::{SCHEMA, State, read, write, write_hint};
+use super::{SCHEMA, State, keep_newest, newest_first, read, write, write_hint};
 use crate::digest::manifest::{Manifest, decode, encode};
 use crate::digest::stat_cache::StatCache;
 use crate::digest::tree::{MAIN, Tree, hex};
@@ -109,7 +108,7 @@ impl State {
     ) -> std::io::Result<()> {
         let path = self.manifest_path(id, &manifest.key);
         write_hint(&path, &bytes_of(MANIFEST, manifest)?)?;
-        self.prune_manifests(id);
+        keep_newest(&self.image(id, "manifests"), MANIFESTS);
         let (key, config) = (manifest.key.clone(), config.as_str().to_owned());
         let record = BuildRecord { schema: SCHEMA, key, config };
         write_hint(&self.image(id, "built.json"), &serde_json::to_vec(&record)?)
@@ -130,23 +129,7 @@ impl State {
     #[must_use]
     pub fn manifests(&self, id: &ImageId) -> Vec<Key> {
         let named = |path: &Path| path.file_name()?.to_str()?.split_once('-').map(key_of);
-        self.manifest_files(id).iter().filter_map(|path| named(path)).collect()
-    }
-
-    fn manifest_files(&self, id: &ImageId) -> Vec<PathBuf> {
-        let files = std::fs::read_dir(self.image(id, "manifests")).into_iter().flatten().flatten();
-        let mut files: Vec<(SystemTime, PathBuf)> = files
-            .filter_map(|file| Some((file.metadata().ok()?.modified().ok()?, file.path())))
-            .collect();
-        files.sort();
-        files.into_iter().rev().map(|(_, path)| path).collect()
-    }
-
-    fn prune_manifests(&self, id: &ImageId) {
-        for old in self.manifest_files(id).into_iter().skip(MANIFESTS) {
-            // One that stays is only in the way of nobody.
-            let _ = std::fs::remove_file(old);
-        }
+        newest_first(&self.image(id, "manifests")).iter().filter_map(|path| named(path)).collect()
     }
 
     /// What the builder was sent, as far as that is known.

@@ -14,6 +14,7 @@ use super::Load;
 use super::push::Delivery;
 use super::tell::count;
 use crate::adapters::archive::{Filter, entry_header, index, padding};
+use crate::facts::Contents;
 use crate::facts::gather::chain;
 use crate::names::ConfigDigest;
 use crate::report::event::{EventKind, LoadReport, NodeLoad};
@@ -149,20 +150,8 @@ impl Load<'_> {
     /// Digests of layers that need not be moved: their blobs are in all nodes, or they are unpacked there. The overlay2
     /// store exports layers unpacked, under their own digests.
     fn known_to_all(&self, nodes: &[String]) -> BTreeSet<String> {
-        let mut common: Option<BTreeSet<String>> = None;
-        for node in nodes {
-            let Some(before) = self.before.get(node) else { return BTreeSet::new() };
-            let blobs = before.blobs.iter().flatten().map(|(digest, _)| digest.clone());
-            let unpacked = self.host.chains.iter().zip(&self.host.layers);
-            let unpacked = unpacked.filter(|(chain, _)| before.chains.contains(*chain));
-            let has: BTreeSet<String> =
-                blobs.chain(unpacked.map(|(_, layer)| layer.clone())).collect();
-            common = Some(match common {
-                None => has,
-                Some(common) => common.intersection(&has).cloned().collect(),
-            });
-        }
-        common.unwrap_or_default()
+        let blobs = self.common_blobs(nodes).into_keys();
+        blobs.chain(self.common_layers(nodes).cloned()).collect()
     }
 
     /// The end of an import: its result, and what the CRI says.
@@ -192,14 +181,13 @@ impl Load<'_> {
         mut archive: impl Stream<Item = Piece> + Unpin,
     ) -> (Sent, Vec<(Result<(), String>, Duration)>) {
         let (began, engine) = (Instant::now(), &self.live.world.engine);
+        let nothing = Contents::default();
         let (mut senders, mut imports) = (Vec::new(), Vec::new());
         for node in nodes {
             let (sender, receiver) = mpsc::channel(IN_FLIGHT);
             senders.push(sender);
-            let before = self.before.get(node);
-            let snapshotter = before.and_then(|before| before.snapshotter.as_deref());
-            let snapshotter = snapshotter.unwrap_or("overlayfs");
-            let import = engine.import(node, &self.spec.tag, snapshotter, receiver);
+            let before = self.before.get(node).unwrap_or(&nothing);
+            let import = engine.import(node, &self.spec.tag, before.snapshotter(), receiver);
             imports.push(async move {
                 let imported = self.while_it_runs(node, import).await;
                 (imported, began.elapsed())

@@ -154,9 +154,8 @@ impl Load<'_> {
         config: &'n ConfigDigest,
         superseded: Option<&'n ConfigDigest>,
     ) -> Naming<'n> {
-        let snapshotter = before.snapshotter.as_deref().unwrap_or("overlayfs");
         let superseded = superseded.filter(|old| *old != config);
-        Naming { image: &self.spec.tag, config, superseded, snapshotter }
+        Naming { image: &self.spec.tag, config, superseded, snapshotter: before.snapshotter() }
     }
 
     async fn tag(&self, node: &str) -> NodeLoad {

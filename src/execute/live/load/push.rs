@@ -156,15 +156,8 @@ impl Load<'_> {
     /// they are.
     fn claims(&self, nodes: &[String]) -> BTreeMap<String, u64> {
         let mut claims = self.common_blobs(nodes);
-        let has = |node: &String, chain| {
-            self.before.get(node).is_some_and(|before| before.chains.contains(chain))
-        };
-        for (layer, chain) in self.host.layers.iter().zip(&self.host.chains) {
-            if !nodes.iter().all(|node| has(node, chain)) {
-                break;
-            }
-            claims.extend(self.live.world.state.blob(layer));
-        }
+        let state = &self.live.world.state;
+        claims.extend(self.common_layers(nodes).filter_map(|layer| state.blob(layer)));
         claims
     }
 
@@ -181,8 +174,18 @@ impl Load<'_> {
         }
     }
 
+    /// The layers that every node has unpacked, by the digests that they have then.
+    pub(super) fn common_layers(&self, nodes: &[String]) -> impl Iterator<Item = &String> {
+        let has = |node: &String, chain| {
+            self.before.get(node).is_some_and(|before| before.chains.contains(chain))
+        };
+        let layers = self.host.layers.iter().zip(&self.host.chains);
+        let common = layers.filter(move |(_, chain)| nodes.iter().all(|node| has(node, *chain)));
+        common.map(|(layer, _)| layer)
+    }
+
     /// The blobs that every node has, with their sizes.
-    fn common_blobs(&self, nodes: &[String]) -> BTreeMap<String, u64> {
+    pub(super) fn common_blobs(&self, nodes: &[String]) -> BTreeMap<String, u64> {
         let mut all = nodes.iter().map(|node| self.before.get(node)?.blobs.as_ref());
         let mut common = all.next().flatten().cloned().unwrap_or_default();
         for blobs in all {
