@@ -15,6 +15,8 @@ mod by_registry;
 mod interrupted;
 #[path = "support/registry.rs"]
 mod registry;
+#[path = "load/remembered.rs"]
+mod remembered;
 mod support;
 
 /// How a load went: its exit code, its narration, and the event that tells what was moved.
@@ -84,12 +86,14 @@ fn images_on(node: &str) -> usize {
     in_node(node, "crictl images -q").lines().count()
 }
 
-/// A project with one image whose first layer is large, in a cluster that is there already.
-fn project(nodes: usize) -> Project {
+/// A project with one image whose first layer is large, in a cluster that is there already. Its CRI has more settings.
+fn project(nodes: usize, settings: &str) -> Project {
     let project = Project::new();
     project.nodes(nodes);
     // As Kind's documentation has it for a local registry.
-    let registries = "containerdConfigPatches:\n- |-\n  [plugins.\"io.containerd.cri.v1.images\".registry]\n    config_path = \"/etc/containerd/certs.d\"\n";
+    let registries = format!(
+        "containerdConfigPatches:\n- |-\n  [plugins.\"io.containerd.cri.v1.images\"]\n  {settings}\n  [plugins.\"io.containerd.cri.v1.images\".registry]\n    config_path = \"/etc/containerd/certs.d\"\n"
+    );
     let kind = std::fs::read_to_string(project.path("kind.yaml")).unwrap();
     project.write("kind.yaml", &format!("{kind}{registries}"));
     project.write(
@@ -114,7 +118,7 @@ const PLAIN: &str = "--provenance=false";
 #[test]
 #[ignore = "needs docker and kind"]
 fn whatever_docker_has_is_loaded_and_recognized() {
-    let project = project(1);
+    let project = project(1, "");
     let node = format!("{}-control-plane", project.name);
     let name = format!("docker.io/library/{}", project.tag());
     // Loads what was made, and sees that the node has it and knows so.
@@ -206,6 +210,7 @@ fn whatever_docker_has_is_loaded_and_recognized() {
     only_the_name_is_missing(&project, &node, &name);
     a_name_without_layers_is_not_believed(&project, &node, &name);
     old_images_in_use_stay(&project, &node, &name);
+    remembered::changes_behind_our_back(&project, &node, &name);
 }
 
 fn names_of_every_form(project: &Project, node: &str) {
@@ -251,15 +256,15 @@ fn only_the_name_is_missing(project: &Project, node: &str, name: &str) {
     in_node(node, "ctr -n k8s.io images rm example.com/other:1");
 }
 
+/// Removes the topmost layers of images that no container uses, and tells which.
+const REMOVE_SNAPSHOTS: &str = "ctr -n k8s.io snapshots ls | awk '$3 == \"Committed\" { print $1 }' | while read -r chain; do \
+     ctr -n k8s.io snapshots rm $chain 2>/dev/null && echo $chain; done";
+
 /// What `kind load` leaves when it is interrupted: the right name, and not what it stands for.
 fn a_name_without_layers_is_not_believed(project: &Project, node: &str, name: &str) {
     make(project, "FROM debian:bookworm-slim\nRUN echo whole >/answer\n", &[PLAIN]);
     let first = load(project, &["load"]).ok();
-    let top = in_node(
-        node,
-        "ctr -n k8s.io snapshots ls | awk '$3 == \"Committed\" { print $1 }' | while read -r chain; do \
-         ctr -n k8s.io snapshots rm $chain 2>/dev/null && echo $chain; done",
-    );
+    let top = in_node(node, REMOVE_SNAPSHOTS);
     assert!(!top.is_empty(), "no snapshot could be removed");
     assert_eq!(id_on(node, name), first.config(), "the CRI lists it all the same");
     let again = load(project, &["load-if-needed"]).ok();
@@ -282,8 +287,28 @@ fn old_images_in_use_stay(project: &Project, node: &str, name: &str) {
 
 #[test]
 #[ignore = "needs docker and kind"]
+fn layers_are_unpacked_by_the_snapshotter_of_the_node() {
+    let project = project(1, "  snapshotter = \"native\"\n");
+    let node = format!("{}-control-plane", project.name);
+    let name = format!("docker.io/library/{}", project.tag());
+    for strategy in ["push-and-pull", "push-and-import", "archive"] {
+        for edit in ["one", "two"] {
+            project.write("app/answer", &format!("{strategy} {edit}"));
+            project.tg(&["build-if-needed"]).code(0);
+            load(&project, &["load-if-needed", "--strategy", strategy]).ok();
+            let run = format!("ctr -n k8s.io run --rm --snapshotter native {name} x cat /answer");
+            assert_eq!(in_node(&node, &run), format!("{strategy} {edit}"));
+            project.tg(&["load-if-needed"]).code(0).says("skipped: the node has");
+        }
+    }
+    let others = in_node(&node, "ctr -n k8s.io snapshots --snapshotter overlayfs ls | wc -l");
+    assert_eq!(others, "1", "only the head of the list");
+}
+
+#[test]
+#[ignore = "needs docker and kind"]
 fn every_way_into_three_nodes() {
-    let project = project(3);
+    let project = project(3, "");
     let nodes: Vec<String> = ["control-plane", "worker", "worker2"]
         .map(|role| format!("{}-{role}", project.name))
         .into();
@@ -310,6 +335,7 @@ fn every_way_into_three_nodes() {
         edit(&format!("{strategy} two"));
         let edited = load(&project, &["load-if-needed", "--strategy", strategy]).ok();
         assert!(edited.sum("bytes_moved") < 3 * 64_000, "{strategy}: {}", edited.loaded);
+        assert!(edited.sum("bytes_saved") > 3 * 3_000_000, "{strategy}: {}", edited.loaded);
         let taken = if strategy == "auto" { "push-and-pull" } else { strategy };
         assert_eq!(edited.strategies(), [taken; 3]);
         all_answer(&format!("{strategy} two"));

@@ -1,6 +1,7 @@
 //! The outside world, one file each: processes, Docker, nodes, clusters, the builder, cargo. Plain types out; bollard and
 //! Kubernetes types stop here. Knows nothing of tasks. Depends on: names, interrupt.
 
+pub mod alive;
 pub mod archive;
 pub mod buildx;
 pub mod cargo;

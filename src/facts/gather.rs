@@ -6,14 +6,19 @@ use std::collections::BTreeMap;
 use futures_util::future::join_all;
 
 use super::record::{Creating, State};
-use super::{ClusterState, Contents, Facts, HostImage, ImageFacts, Known, NodeImage};
+use super::{ClusterState, Facts, HostImage, ImageFacts, Known};
+use crate::adapters::alive::is_alive;
 use crate::adapters::cluster::{self, ClusterError, LocalRegistry};
 use crate::adapters::docker::{DockerError, Engine, IMAGE_LABEL, Image, KEY_LABEL, NodeContainer};
 use crate::digest::Surroundings;
 use crate::digest::chain::chain_ids;
 use crate::interrupt::Interrupt;
 use crate::names::{ImageId, ImageRef, Key};
-use crate::taskfile::model::{ClusterAction, ImageSpec, Step, TaskFile, When};
+use crate::taskfile::model::{ClusterAction, ImageSpec, Step, TaskFile};
+
+mod nodes;
+
+use nodes::{Asked, Hosts, on_nodes};
 
 /// What the facts are gathered from.
 #[derive(Clone, Debug)]
@@ -55,6 +60,12 @@ impl Memory {
     pub fn is_renewed(self) -> bool {
         matches!(self, Self::Renew | Self::Verify)
     }
+
+    /// Whether what was seen before may stand for what is there.
+    #[must_use]
+    pub fn uses_records(self) -> bool {
+        matches!(self, Self::Renew | Self::ReadOnly)
+    }
 }
 
 impl World {
@@ -89,22 +100,23 @@ impl World {
         let inputs = join_all(built.iter().map(|spec| self.current(spec)));
         let rest = async {
             let containers = self.containers(steps);
-            let asked = async {
+            let hosts = async {
                 let hosts = join_all(wanted.iter().map(|spec| self.host_image(spec))).await;
-                let hosts: Hosts = wanted.iter().map(|s| s.id.clone()).zip(hosts).collect();
-                let whole =
-                    steps.iter().any(|s| matches!(s, Step::Load { when: When::Always, .. }));
-                let sought = if whole { Vec::new() } else { sought(&loaded, &hosts) };
-                let asked =
-                    if loaded.is_empty() { Asked::new() } else { self.ask_known(&sought).await };
-                (hosts, sought, asked)
+                wanted.iter().map(|spec| spec.id.clone()).zip(hosts).collect::<Hosts>()
             };
-            let (containers, (hosts, sought, asked)) = tokio::join!(containers, asked);
+            let asked =
+                async { if loaded.is_empty() { Asked::new() } else { self.ask_known().await } };
+            let (containers, hosts, asked) = tokio::join!(containers, hosts, asked);
             let nodes = async {
+                let host = |spec: &ImageSpec| match hosts.get(&spec.id) {
+                    Some(Known::Yes(host)) => host.as_ref(),
+                    _ => None,
+                };
+                let loaded: Vec<_> = loaded.iter().map(|spec| (*spec, host(spec))).collect();
                 if loaded.is_empty() {
                     return BTreeMap::new();
                 }
-                self.nodes(&containers, asked, &sought).await
+                self.nodes(&containers, asked, &loaded).await
             };
             let cluster = self.cluster(containers.clone(), asks_api);
             let (nodes, cluster) = tokio::join!(nodes, cluster);
@@ -125,61 +137,6 @@ impl World {
             Some((spec.id.clone(), ImageFacts { inputs, host, nodes }))
         });
         Facts { images: images.collect(), cluster, nodes }
-    }
-
-    /// The containers of the cluster, if the steps need it.
-    async fn containers(&self, steps: &[Step]) -> Result<Vec<NodeContainer>, String> {
-        if !steps.iter().any(|step| matches!(step, Step::Load { .. } | Step::Cluster(_))) {
-            return Ok(Vec::new());
-        }
-        self.engine.nodes(&self.file.cluster.name).await.map_err(|error| chain(&error))
-    }
-
-    /// Asks the containers that were the nodes when last looked, so that nothing waits for the list of those that are now.
-    async fn ask_known(&self, sought: &[String]) -> Asked {
-        let cluster = &self.file.cluster;
-        let known =
-            if cluster.only.is_empty() { self.state.nodes(&cluster.name) } else { Vec::new() };
-        let asked = join_all(known.iter().map(|id| self.contents(id, id, sought))).await;
-        known.into_iter().zip(asked).collect()
-    }
-
-    /// What each running node has. What was `asked` of a container that is no running node is forgotten.
-    async fn nodes(
-        &self,
-        containers: &Result<Vec<NodeContainer>, String>,
-        mut asked: Asked,
-        sought: &[String],
-    ) -> BTreeMap<String, Known<Contents>> {
-        let cluster = &self.file.cluster;
-        let is_loaded = |n: &&NodeContainer| n.state == "running" && cluster.is_loaded(&n.name);
-        let running: Vec<&NodeContainer> = containers.iter().flatten().filter(is_loaded).collect();
-        let was_known =
-            asked.len() == running.len() && running.iter().all(|node| asked.contains_key(&node.id));
-        if self.memory.is_renewed() && cluster.only.is_empty() && !was_known {
-            let ids: Vec<&str> = running.iter().map(|node| node.id.as_str()).collect();
-            // Without it the next look takes a little longer.
-            let _ = self.state.record_nodes(&cluster.name, &ids);
-        }
-        let mut contents = Vec::new();
-        for node in running {
-            let early = asked.remove(&node.id).filter(|found| matches!(found, Known::Yes(_)));
-            contents.push(async move {
-                let found = match early {
-                    Some(found) => found,
-                    None => self.contents(&node.id, &node.name, sought).await,
-                };
-                (node.name.clone(), found)
-            });
-        }
-        join_all(contents).await.into_iter().collect()
-    }
-
-    async fn contents(&self, id: &str, node: &str, sought: &[String]) -> Known<Contents> {
-        match self.engine.contents(id, sought).await {
-            Ok(contents) => Known::Yes(contents),
-            Err(error) => Known::Unknown(chain(&error).replace(id, node)),
-        }
     }
 
     /// The image under the public tag.
@@ -315,42 +272,6 @@ impl World {
         }
         cluster::nodes_not_ready(&kubeconfig, host).await
     }
-}
-
-/// What containers have, by their ids.
-type Asked = BTreeMap<String, Known<Contents>>;
-
-/// The images in Docker, by their ids in the task file.
-type Hosts = BTreeMap<ImageId, Known<Option<HostImage>>>;
-
-/// What is to be found in a node that needs no load: names, identities, and the chain id of the topmost layer.
-fn sought(loaded: &[&ImageSpec], hosts: &Hosts) -> Vec<String> {
-    let of = |spec: &&ImageSpec| {
-        let Some(Known::Yes(Some(host))) = hosts.get(&spec.id) else { return Vec::new() };
-        let id = host.config.as_ref().map_or_else(|| host.id.clone(), ToString::to_string);
-        let name = format!("\"{}\"", spec.tag.canonical());
-        [name, id].into_iter().chain(host.chains.last().cloned()).collect()
-    };
-    loaded.iter().flat_map(of).collect()
-}
-
-fn on_nodes(
-    nodes: &BTreeMap<String, Known<Contents>>,
-    spec: &ImageSpec,
-    host: &Known<Option<HostImage>>,
-) -> BTreeMap<String, Known<NodeImage>> {
-    let host = if let Known::Yes(Some(host)) = host { Some(host) } else { None };
-    let of = |contents: &Known<Contents>| match contents {
-        Known::Yes(contents) => Known::Yes(NodeImage::of(contents, &spec.tag, host)),
-        Known::Unknown(why) => Known::Unknown(why.clone()),
-    };
-    nodes.iter().map(|(node, contents)| (node.clone(), of(contents))).collect()
-}
-
-/// Whether there is such a process on this machine.
-pub(crate) fn is_alive(pid: u32) -> bool {
-    rustix::process::Pid::from_raw(pid.cast_signed())
-        .is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok())
 }
 
 /// An error with its causes, on one line.

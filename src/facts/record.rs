@@ -17,8 +17,10 @@ use crate::names::ImageId;
 
 mod fixed;
 mod image;
+mod pushes;
 
 pub use image::{LastBuild, Sent, SentContext};
+pub use pushes::Pushing;
 
 const SCHEMA: u32 = 1;
 
@@ -161,17 +163,21 @@ impl State {
         self.base.join("clusters").join(cluster).join("nodes.json")
     }
 
-    /// The ids of the containers that were a cluster's running nodes when last looked.
+    /// The containers that were a cluster's running nodes when last looked: their ids and names.
     #[must_use]
-    pub fn nodes(&self, cluster: &str) -> Vec<String> {
+    pub fn nodes(&self, cluster: &str) -> Vec<(String, String)> {
         read(&self.nodes_file(cluster)).unwrap_or_default()
     }
 
-    /// Remembers the ids of the containers that are a cluster's running nodes.
+    /// Remembers the containers that are a cluster's running nodes, by their ids and names.
     ///
     /// # Errors
     /// What the system said when it could not be written.
-    pub fn record_nodes(&self, cluster: &str, containers: &[&str]) -> std::io::Result<()> {
+    pub fn record_nodes(
+        &self,
+        cluster: &str,
+        containers: &[(String, String)],
+    ) -> std::io::Result<()> {
         write_hint(&self.nodes_file(cluster), &serde_json::to_vec(containers)?)
     }
 

@@ -154,18 +154,6 @@ impl Engine {
         pushed
     }
 
-    /// Names of images that look like this pattern (`*` stops at slashes).
-    ///
-    /// # Errors
-    /// [`DockerError::Call`].
-    pub async fn names_like(&self, pattern: &str) -> Result<Vec<String>, DockerError> {
-        let filters = HashMap::from([("reference".to_owned(), vec![pattern.to_owned()])]);
-        let options = ListImagesOptions { filters: Some(filters), ..Default::default() };
-        let list = self.client().list_images(Some(options)).await;
-        let list = list.map_err(|source| call("list images like", pattern, source))?;
-        Ok(list.into_iter().flat_map(|image| image.repo_tags).collect())
-    }
-
     /// The image as an archive, in pieces.
     pub fn export(&self, name: &str) -> impl Stream<Item = Result<Bytes, DockerError>> + use<> {
         let name = name.to_owned();

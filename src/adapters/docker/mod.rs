@@ -11,10 +11,12 @@ use super::process::{self, Command};
 use crate::interrupt::Interrupt;
 
 mod containers;
+mod exec;
 mod images;
 mod ping;
 
 pub use containers::{ContainerState, Network, NodeContainer};
+pub use exec::Finished;
 pub use images::{IMAGE_LABEL, Image, KEY_LABEL};
 
 /// How long one call to the engine may take, in seconds. Exports stream and are not bound by it.
@@ -55,6 +57,7 @@ pub struct Engine {
     fingerprint: Option<String>,
     /// The version of the API that both sides speak.
     api: (usize, usize),
+    shells: exec::Shells,
 }
 
 /// Which engine the environment asks for.
@@ -117,7 +120,7 @@ impl Engine {
             .map_err(fail)?;
         let api = client.client_version();
         let api = (api.major_version, api.minor_version);
-        Ok(Self { client, host, platform, fingerprint, api })
+        Ok(Self { client, host, platform, fingerprint, api, shells: exec::Shells::default() })
     }
 
     /// What tells this engine apart from others that were met at the same address; `None` where nothing does.

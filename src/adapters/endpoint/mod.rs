@@ -16,7 +16,6 @@ use hyper::body::Bytes;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
@@ -34,10 +33,8 @@ use store::Store;
 /// The same port each time, if it is free: the overlay2 store compresses layers for a push and remembers their digests by
 /// the address of the registry.
 const PREFERRED_PORT: u16 = 41917;
-/// What every repository name begins with, followed by who made it and its secret.
+/// What every repository name begins with, followed by its secret.
 const NAME_PREFIX: &str = "tg-load-";
-/// No load takes longer, wherever it runs.
-const LONGEST_LOAD: Duration = Duration::from_secs(6 * 3600);
 /// How long a connection may take to send the head of a request.
 const HEAD_LIMIT: Duration = Duration::from_secs(30);
 
@@ -72,7 +69,7 @@ impl Endpoint {
         };
         let port =
             listeners.first().map_or(Ok(0), |first| first.local_addr().map(|at| at.port()))?;
-        let secret = format!("{}{}", name_prefix(), secret()?);
+        let secret = format!("{NAME_PREFIX}{}", secret()?);
         let routes = Arc::new(Routes::new(&secret, Store::new(claims, limit)));
         let serving = tokio::spawn(serve(listeners, Arc::clone(&routes)));
         let serving = AbortOnDropHandle::new(serving);
@@ -154,39 +151,6 @@ async fn listen(gateways: &[IpAddr], port: u16) -> std::io::Result<Vec<TcpListen
         listeners.push(TcpListener::bind(SocketAddr::new(*gateway, port)).await?);
     }
     Ok(listeners)
-}
-
-/// What the names of this process's endpoints begin with: when it was asked for, where process numbers mean the same as
-/// here, and the process. All hexadecimal.
-fn name_prefix() -> String {
-    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
-    format!("{NAME_PREFIX}{now:x}-{:x}-{:x}-", processes_here(), std::process::id())
-}
-
-/// A number for the processes that this one can see: the same for all of one container or machine, until it is booted again.
-fn processes_here() -> u32 {
-    let boot = std::fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let space = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
-    let known = [boot.as_slice(), space.as_os_str().as_encoded_bytes()].concat();
-    let digest = Sha256::digest(known);
-    u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]])
-}
-
-/// Whether a repository name is that of an endpoint that is gone. `is_alive` tells it of a process of this machine; of one
-/// elsewhere, which shares the engine, only time does.
-#[must_use]
-pub fn is_left_over(repository: &str, is_alive: impl Fn(u32) -> bool) -> bool {
-    let parts = || {
-        let (_, inside) = repository.strip_prefix("127.0.0.1:")?.split_once('/')?;
-        let mut parts = inside.strip_prefix(NAME_PREFIX)?.split('-');
-        let since = u64::from_str_radix(parts.next()?, 16).ok()?;
-        let mut number = || u32::from_str_radix(parts.next()?, 16).ok();
-        Some((since, number()?, number()?))
-    };
-    let Some((since, processes, pid)) = parts() else { return false };
-    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
-    let is_old = now.saturating_sub(since) > LONGEST_LOAD.as_secs();
-    is_old || (processes == processes_here() && !is_alive(pid))
 }
 
 /// 128 bits from the system, in hex.

@@ -143,39 +143,6 @@ async fn nobody_without_the_secret_reads_or_writes() {
 }
 
 #[tokio::test]
-async fn a_name_is_left_over_once_its_process_is_gone() {
-    let client = Client::with(&[], 10).await;
-    let name = client.endpoint.repository(Ipv4Addr::LOCALHOST.into(), "app");
-    let asked = std::cell::Cell::new(0);
-    let alive = |pid| {
-        asked.set(pid);
-        true
-    };
-    assert!(!is_left_over(&name, alive));
-    assert_eq!(asked.get(), std::process::id());
-    assert!(is_left_over(&name, |_| false));
-
-    // Of a process in another container nobody here can tell whether it is alive, but no load takes for ever.
-    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
-    let foreign = |since: u64| {
-        let other = processes_here() ^ 1;
-        format!("127.0.0.1:5000/tg-load-{since:x}-{other:x}-1f-aa/app")
-    };
-    assert!(!is_left_over(&foreign(now), |_| false));
-    assert!(is_left_over(&foreign(now - LONGEST_LOAD.as_secs() - 5), |_| true));
-    // Names of others are none of ours.
-    for other in [
-        "app",
-        "127.0.0.1:5000/app",
-        "127.0.0.1:5000/tg-load-x/app",
-        "x:1/tg-load-1-1-1-a/b",
-        "127.0.0.1:5000/tg-load-1-1/app",
-    ] {
-        assert!(!is_left_over(other, |_| false), "{other}");
-    }
-}
-
-#[tokio::test]
 async fn limits_hold() {
     let client = Client::with(&[], 10).await;
     let place = client.begin().await;

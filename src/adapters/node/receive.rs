@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use hyper::body::Bytes;
 use tokio::sync::mpsc;
 
-use super::look::{Contents, read};
-use super::{Finished, NodeError, failed};
-use crate::adapters::docker::Engine;
+use super::look::{Contents, WRITTEN, read};
+use super::{NodeError, failed};
+use crate::adapters::docker::{Engine, Finished};
 use crate::names::{ConfigDigest, ImageRef};
 
 /// An image that a node is to have under a name.
@@ -22,6 +22,18 @@ pub struct Naming<'a> {
     pub superseded: Option<&'a ConfigDigest>,
     /// The snapshotter of the CRI.
     pub snapshotter: &'a str,
+}
+
+impl Naming<'_> {
+    /// What the scripts call its parts.
+    fn variables(&self) -> [(&str, &str); 4] {
+        [
+            ("image", self.image.canonical()),
+            ("config", self.config.as_str()),
+            ("superseded", self.superseded.map_or("", ConfigDigest::as_str)),
+            ("snapshotter", self.snapshotter),
+        ]
+    }
 }
 
 /// One load at a time gives an image to a node under one name. What a killed `tg` began there ends on its own, and must not
@@ -39,25 +51,36 @@ const TRY_AGAIN: Duration = Duration::from_millis(50);
 const LOCK_LIMIT: Duration = Duration::from_secs(600);
 /// How long a small command may take.
 const SMALL: Duration = Duration::from_secs(60);
+/// How long a pull may take.
+const LIMIT: Duration = Duration::from_secs(3600);
 
 /// Pulls by a configuration of registries that knows only one host for all names. So the image gets its real name at once,
 /// and a load that is killed leaves none that nobody asked for. The directory is on a tmpfs. The address holds the secret of the
-/// load, so it comes on standard input, and nobody else may read the file: arguments can be seen by everybody.
+/// load, so nobody else may read the file.
 const PULL: &str = r#"
-read -r url && umask 077 && hosts=$(mktemp -d /run/tg-load-XXXXXXXX) || exit
-trap 'rm -rf "$hosts"' EXIT
-mkdir "$hosts/_default" || exit
+umask 077 && hosts=/run/tg-load-$BASHPID-$RANDOM$RANDOM && trap 'rm -rf "$hosts"' EXIT && mkdir "$hosts" "$hosts/_default" || exit
+[ -n "$where" ] || export GOMAXPROCS=1 GOGC=off
 printf 'server = "%s"\noverride_path = true\ncapabilities = ["pull", "resolve"]\n' "$url" >"$hosts/_default/hosts.toml" || exit
-ctr images pull --hosts-dir "$hosts" --snapshotter "$snapshotter" "$image" >/dev/null || exit
+ctr images pull $where --hosts-dir "$hosts" --snapshotter "$snapshotter" "$image" >/dev/null || exit
+# Everything is unpacked, or it would have failed.
+layers=true
+"#;
+
+/// containerd's transfer service, which `ctr` has used since 2.0 unless told otherwise, unpacks by the snapshotter that it is
+/// configured for, and for no other: `no unpack platforms defined`.
+const WHERE: &str = r#"
+where=
+[ "$snapshotter" = overlayfs ] || [[ $(ctr images import --help) != *--local* ]] || where=--local
 "#;
 
 /// Without `--digests`, which leaves `import-<date>@…` names behind that nobody asked for.
 const IMPORT: &str = r#"
-ctr images import --snapshotter "$snapshotter" -
+ctr images import $where --snapshotter "$snapshotter" -
 "#;
 
 const ADD_NAME: &str = r#"
 ctr images tag --force "$known_as" "$image" >/dev/null || exit
+layers="ctr snapshots --snapshotter $snapshotter ls"
 "#;
 
 /// The same look as ever, in the same exec.
@@ -67,11 +90,11 @@ ctr images tag --force "$known_as" "$image" >/dev/null || exit
 /// stays under that one. Nobody waits for it but the next load, by the lock.
 const LOOK: &str = r#"
 export GOMAXPROCS=1 GOGC=off
-exec 3< <(ask crictl images -o json) 4< <(ask ctr snapshots --snapshotter "$snapshotter" ls)
+exec 3< <(ask crictl images -o json) 4< <(ask $layers)
 found=$(cat <&3; cat <&4)
 echo "$found"
 [ -n "$superseded" ] && [[ $found == *"\"$config\""* ]] || exit 0
-{ containers=$(crictl ps --all -o json) && [[ $containers != *"$superseded"* ]] && ctr images rm "$superseded"; } >/dev/null 2>&1 &
+{ renice -n 19 $BASHPID; containers=$(crictl ps --all -o json) && [[ $containers != *"$superseded"* ]] && ctr images rm "$superseded"; } >/dev/null 2>&1 &
 "#;
 
 /// The CRI notes what it pulled under its tag and under its digest; both go once the image has its real name. What was there
@@ -95,7 +118,8 @@ ctr images rm "$image" >/dev/null
 "#;
 
 impl Engine {
-    /// Pulls an image under its real name from `http://ADDRESS:PORT/v2/SECRET` and unpacks it. What the node has then.
+    /// Pulls an image under its real name from `http://ADDRESS:PORT/v2/SECRET` and unpacks it. What the node has then, without
+    /// the layers that are unpacked: all of the image's are.
     ///
     /// # Errors
     /// [`NodeError`] with the node's name and what it printed.
@@ -105,10 +129,10 @@ impl Engine {
         naming: &Naming<'_>,
         url: &str,
     ) -> Result<Contents, NodeError> {
-        let script = [LOCK, PULL, LOOK].concat();
         let shown = ["ctr", "images", "pull", "--snapshotter", naming.snapshotter];
-        let finished = self.give(node, naming, &script, &[], Some(url)).await?;
-        seen(node, &shown, &finished)
+        let script = [LOCK, WHERE, PULL, WRITTEN, LOOK].concat();
+        let variables = [&naming.variables()[..], &[("url", url)]].concat();
+        seen(node, &shown, &self.under_lock(node, (&variables, &script), &shown, LIMIT).await?)
     }
 
     /// Gives an image that a node has one more name, which another image may have had. What the node has then.
@@ -121,10 +145,10 @@ impl Engine {
         naming: &Naming<'_>,
         known_as: &str,
     ) -> Result<Contents, NodeError> {
-        let script = ["known_as=$5", LOCK, ADD_NAME, LOOK].concat();
         let shown = ["ctr", "images", "tag", "--force", known_as, naming.image.canonical()];
-        let finished = self.give(node, naming, &script, &[known_as], None).await?;
-        seen(node, &shown, &finished)
+        let script = [LOCK, ADD_NAME, WRITTEN, LOOK].concat();
+        let variables = [&naming.variables()[..], &[("known_as", known_as)]].concat();
+        seen(node, &shown, &self.under_lock(node, (&variables, &script), &shown, SMALL).await?)
     }
 
     /// Removes a name again if it stands for this image while the layers up to `chain` are not unpacked.
@@ -137,48 +161,23 @@ impl Engine {
         naming: &Naming<'_>,
         chain: &str,
     ) -> Result<(), NodeError> {
-        let script = ["chain=$5", LOCK, REMOVE_BROKEN].concat();
-        let finished = self.give(node, naming, &script, &[chain], None).await?;
-        done(node, &["ctr", "images", "rm", naming.image.canonical()], &finished)
-    }
-
-    /// Runs a script under the lock of the name. It has the parts of `naming` as variables, `rest` as its arguments from the
-    /// fifth on, and a line on its standard input.
-    async fn give(
-        &self,
-        node: &str,
-        naming: &Naming<'_>,
-        script: &str,
-        rest: &[&str],
-        line: Option<&str>,
-    ) -> Result<Finished, NodeError> {
-        let script = format!("image=$1 config=$2 superseded=$3 snapshotter=$4 {script}");
-        let Naming { image, config, superseded, snapshotter } = naming;
-        let superseded = superseded.map_or("", ConfigDigest::as_str);
-        let own = [image.canonical(), config.as_str(), superseded, snapshotter];
-        let argv = [["bash", "-c", &script, "tg"].as_slice(), &own, rest].concat();
-        self.under_lock(node, &argv, line).await
+        let shown = ["ctr", "images", "rm", naming.image.canonical()];
+        let script = [LOCK, REMOVE_BROKEN].concat();
+        let variables = [&naming.variables()[..], &[("chain", chain)]].concat();
+        done(node, &shown, &self.under_lock(node, (&variables, &script), &shown, SMALL).await?)
     }
 
     /// Runs a script that takes the lock, again until it gets it.
     async fn under_lock(
         &self,
         node: &str,
-        argv: &[&str],
-        line: Option<&str>,
+        script: (&[(&str, &str)], &str),
+        shown: &[&str],
+        limit: Duration,
     ) -> Result<Finished, NodeError> {
         let deadline = Instant::now() + LOCK_LIMIT;
         loop {
-            let input = match line {
-                None => None,
-                Some(line) => {
-                    let (sender, receiver) = mpsc::channel(1);
-                    // There is room for one, and nobody can have closed it.
-                    let _ = sender.try_send(Bytes::from(format!("{line}\n")));
-                    Some(receiver)
-                }
-            };
-            let finished = self.exec(node, argv, input).await?;
+            let finished = self.run_within(limit, node, script, shown).await?;
             if finished.code != LOCKED || Instant::now() > deadline {
                 return Ok(finished);
             }
@@ -196,10 +195,10 @@ impl Engine {
         name: &str,
         image: &ImageRef,
     ) -> Result<(), NodeError> {
-        let script = ["name=$1 image=$2", LOCK, PULL_FROM_REGISTRY].concat();
-        let argv = ["bash", "-c", &script, "tg", name, image.canonical()];
-        let finished = self.under_lock(node, &argv, None).await?;
-        done(node, &["crictl", "pull", name], &finished)
+        let shown = ["crictl", "pull", name];
+        let script = [LOCK, PULL_FROM_REGISTRY].concat();
+        let variables = [("name", name), ("image", image.canonical())];
+        done(node, &shown, &self.under_lock(node, (&variables, &script), &shown, LIMIT).await?)
     }
 
     /// Imports an archive that comes in pieces into a node's containerd. Ends when `pieces` closes.
@@ -213,13 +212,19 @@ impl Engine {
         snapshotter: &str,
         pieces: mpsc::Receiver<Bytes>,
     ) -> Result<(), NodeError> {
+        let shown = ["ctr", "images", "import", "--snapshotter", snapshotter, "-"];
         // An archive cannot be sent twice, so another load is waited for beforehand.
-        let wait = ["image=$1", LOCK].concat();
-        self.under_lock(node, &["bash", "-c", &wait, "tg", image.canonical()], None).await?;
-        let script = ["image=$1 snapshotter=$2", LOCK, IMPORT].concat();
+        let variables = [("image", image.canonical())];
+        self.under_lock(node, (&variables, LOCK), &shown, SMALL).await?;
+        let script = ["image=$1 snapshotter=$2", LOCK, WHERE, IMPORT].concat();
         let argv = ["bash", "-c", &script, "tg", image.canonical(), snapshotter];
-        let finished = self.exec(node, &argv, Some(pieces)).await?;
-        done(node, &["ctr", "images", "import", "--snapshotter", snapshotter, "-"], &finished)
+        let finished = self.feed(node, &argv, pieces).await;
+        let finished = finished.map_err(|source| NodeError::Exec {
+            node: node.to_owned(),
+            command: shown.join(" "),
+            source: Box::new(source),
+        })?;
+        done(node, &shown, &finished)
     }
 
     /// Removes an image that has no name any more from a node, unless a container is made from it. Whether it was removed.
@@ -229,11 +234,11 @@ impl Engine {
     pub async fn remove_unused(&self, node: &str, image: &ConfigDigest) -> Result<bool, NodeError> {
         const SCRIPT: &str = r#"
 containers=$(crictl ps --all -o json) || exit
-[[ $containers != *"$1"* ]] || exit 3
-ctr --namespace=k8s.io images rm "$1" >/dev/null"#;
+[[ $containers != *"$id"* ]] || exit 3
+ctr --namespace=k8s.io images rm "$id" >/dev/null"#;
         let shown = ["ctr", "images", "rm", image.as_str()];
-        let argv = ["bash", "-c", SCRIPT, "tg", image.as_str()];
-        let finished = self.exec_within(SMALL, node, &argv, &shown).await?;
+        let script = (&[("id", image.as_str())][..], SCRIPT);
+        let finished = self.run_within(SMALL, node, script, &shown).await?;
         match finished.code {
             0 => Ok(true),
             3 => Ok(false),
@@ -250,5 +255,5 @@ fn done(node: &str, shown: &[&str], finished: &Finished) -> Result<(), NodeError
 /// The end of a script that looked at the node.
 fn seen(node: &str, shown: &[&str], finished: &Finished) -> Result<Contents, NodeError> {
     done(node, shown, finished)?;
-    read(&finished.stdout, false).ok_or_else(|| failed(node, shown, finished))
+    read(&finished.stdout).ok_or_else(|| failed(node, shown, finished))
 }

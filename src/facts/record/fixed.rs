@@ -1,10 +1,11 @@
-//! What never changes, by what it is the content of: it need not be asked for twice.
-//! Depends on: adapters::docker (types), names, facts::record.
+//! What never changes, by what it is the content of, and what tells itself when it did: it need not be asked for twice.
+//! Depends on: adapters (types), names, facts::record.
 
 use std::path::PathBuf;
 
 use super::{State, keep_newest, read, write_hint};
 use crate::adapters::docker::Image;
+use crate::adapters::node::Contents;
 use crate::names::ConfigDigest;
 
 /// How many of a kind are remembered.
@@ -69,6 +70,40 @@ impl State {
     /// What the system said when it could not be written.
     pub fn record_inspected(&self, image: &Image) -> std::io::Result<()> {
         self.record_fixed("images", &image.id, &serde_json::to_vec(image)?)
+    }
+
+    /// What was seen in a node, by its container's id.
+    #[must_use]
+    pub fn look(&self, container: &str) -> Option<Contents> {
+        read(&self.fixed("looks", container))
+    }
+
+    /// Remembers what was seen in a node.
+    ///
+    /// # Errors
+    /// What the system said when it could not be written.
+    pub fn record_look(&self, container: &str, contents: &Contents) -> std::io::Result<()> {
+        self.record_fixed("looks", container, &serde_json::to_vec(contents)?)
+    }
+
+    /// The snapshotter of a node's CRI, by its container's id and the start of its containerd.
+    #[must_use]
+    pub fn snapshotter(&self, container: &str, containerd: &str) -> Option<String> {
+        read(&self.fixed("snapshotters", &format!("{container}-{containerd}")))
+    }
+
+    /// Remembers the snapshotter of a node's CRI.
+    ///
+    /// # Errors
+    /// What the system said when it could not be written.
+    pub fn record_snapshotter(
+        &self,
+        container: &str,
+        containerd: &str,
+        snapshotter: &str,
+    ) -> std::io::Result<()> {
+        let name = format!("{container}-{containerd}");
+        self.record_fixed("snapshotters", &name, &serde_json::to_vec(snapshotter)?)
     }
 
     /// The platform of an engine, by its fingerprint.

@@ -3,6 +3,7 @@
 //! Depends on: adapters, report::event, tar, oci-spec.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -120,9 +121,14 @@ impl Load<'_> {
         for known in [known, BTreeSet::new()] {
             let whole = known.is_empty();
             let export = self.live.world.engine.export(self.spec.tag.familiar());
-            let export = export.map(|piece| piece.map_err(|error| chain(&error)));
+            let exported = AtomicU64::new(0);
+            let export = export.map(|piece| {
+                let piece = piece.map_err(|error| chain(&error))?;
+                exported.fetch_add(piece.len() as u64, Ordering::Relaxed);
+                Ok(piece)
+            });
             let filter = Filter::new(known);
-            let filtered = export.scan(filter, |filter, piece| {
+            let filtered = export.scan(filter, |filter, piece: Piece| {
                 let piece = piece.map(|bytes| filter.pass(&bytes));
                 std::future::ready(Some(piece))
             });
@@ -131,6 +137,7 @@ impl Load<'_> {
             for (node, (imported, took)) in left.drain(..).zip(imported) {
                 let mut outcome = NodeLoad::by("archive");
                 sent.tell(&mut outcome, took);
+                outcome.bytes_saved = exported.load(Ordering::Relaxed).saturating_sub(sent.bytes);
                 outcome.why = whys.get(&node).cloned();
                 self.prove(&node, imported, config, &mut outcome).await;
                 if let Err(why) = &outcome.result {
@@ -150,7 +157,7 @@ impl Load<'_> {
     /// Digests of layers that need not be moved: their blobs are in all nodes, or they are unpacked there. The overlay2
     /// store exports layers unpacked, under their own digests.
     fn known_to_all(&self, nodes: &[String]) -> BTreeSet<String> {
-        let blobs = self.common_blobs(nodes).into_keys();
+        let blobs = self.claims(nodes).into_keys();
         blobs.chain(self.common_layers(nodes).cloned()).collect()
     }
 

@@ -8,11 +8,10 @@ use futures_util::future::join_all;
 
 use super::Live;
 use crate::adapters::docker::ContainerState;
-use crate::adapters::endpoint::is_left_over;
-use crate::adapters::node::Naming;
+use crate::adapters::node::{DEFAULT_SNAPSHOTTER, Naming};
 use crate::error::{Failure, Kind};
 use crate::execute::interrupted;
-use crate::facts::gather::{World, chain, is_alive};
+use crate::facts::gather::chain;
 use crate::facts::{Contents, Facts, HostImage, Known, NodeImage};
 use crate::names::{ConfigDigest, ImageId};
 use crate::report::event::{EventKind, LoadReport, NodeLoad, StepName};
@@ -22,6 +21,8 @@ mod archive;
 mod push;
 mod registry;
 mod tell;
+
+pub use push::sweep;
 
 /// How long a node's CRI may take to show what its containerd has: it is told of changes, it does not look.
 const CRI_LAG: Duration = Duration::from_secs(10);
@@ -76,24 +77,9 @@ impl Live<'_> {
         tokio::select! {
             loaded = load.run(nodes, facts) => loaded,
             () = self.world.interrupt.requested() => {
-                sweep_except(self.world, |pid| is_alive(pid) && pid != std::process::id()).await;
+                push::sweep_own(self.world).await;
                 Err(interrupted(self.world.interrupt.signal().unwrap_or(2)))
             }
-        }
-    }
-}
-
-/// Removes the temporary names in Docker of loads that were killed.
-pub async fn sweep(world: &World) {
-    sweep_except(world, is_alive).await;
-}
-
-async fn sweep_except(world: &World, is_alive: impl Fn(u32) -> bool) {
-    let names = world.engine.names_like("127.0.0.1:*/tg-load-*/*").await;
-    for name in names.unwrap_or_default() {
-        if is_left_over(&name, &is_alive) {
-            // It stays for the next run to try.
-            let _ = world.engine.untag(&name).await;
         }
     }
 }
@@ -131,13 +117,18 @@ impl Load<'_> {
         nodes: &[String],
         facts: &Facts,
     ) -> Vec<(String, Result<Contents, String>)> {
-        let look = async |node: &String| match facts.nodes.get(node) {
-            Some(Known::Yes(contents)) if contents.blobs.is_some() => Ok(contents.clone()),
-            _ => {
-                let looked = self.live.world.engine.contents(node, &[]).await;
-                looked.map_err(|error| chain(&error))
-            }
+        let engine = &self.live.world.engine;
+        let ask = async |node: &String| {
+            let listed = match facts.nodes.get(node) {
+                Some(Known::Yes(contents)) if self.live.world.is_enough(contents, self.host) => {
+                    return Ok(contents.clone());
+                }
+                Some(Known::Yes(contents)) => contents.clone(),
+                _ => engine.contents(node, DEFAULT_SNAPSHOTTER).await?,
+            };
+            engine.closer(node, &listed).await
         };
+        let look = async |node: &String| ask(node).await.map_err(|error| chain(&error));
         let looked = join_all(nodes.iter().map(look)).await;
         nodes.iter().cloned().zip(looked).collect()
     }
@@ -235,6 +226,7 @@ impl Load<'_> {
         config: &ConfigDigest,
     ) -> Result<(), String> {
         let engine = &self.live.world.engine;
+        let snapshotter = self.before.get(node).map_or(DEFAULT_SNAPSHOTTER, Contents::snapshotter);
         let host = HostImage { config: Some(config.clone()), ..self.host.clone() };
         let deadline = Instant::now() + CRI_LAG;
         let mut contents = told;
@@ -242,7 +234,7 @@ impl Load<'_> {
         loop {
             let seen = match contents.take() {
                 Some(contents) => Ok(contents),
-                None => engine.contents(node, &[]).await.map_err(|error| chain(&error)),
+                None => engine.contents(node, snapshotter).await.map_err(|error| chain(&error)),
             };
             let what = match seen {
                 Err(why) => why,

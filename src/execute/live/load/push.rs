@@ -13,7 +13,8 @@ use super::tell::count;
 use crate::adapters::docker::Network;
 use crate::adapters::endpoint::{Endpoint, Pushed};
 use crate::facts::NodeImage;
-use crate::facts::gather::chain;
+use crate::facts::gather::{World, chain};
+use crate::facts::record::Pushing;
 use crate::names::ConfigDigest;
 use crate::report::event::{LayerLoad, LoadReport, NodeLoad};
 use crate::taskfile::model::LoadStrategy;
@@ -47,6 +48,25 @@ pub(super) struct Delivery {
 impl Delivery {
     pub(super) fn endpoint(&self) -> &Endpoint {
         &self.place.endpoint
+    }
+}
+
+/// Removes the names in Docker that killed loads left there.
+pub async fn sweep(world: &World) {
+    remove_left_over(world, false).await;
+}
+
+/// The same, and those of this process, whose load is given up.
+pub(super) async fn sweep_own(world: &World) {
+    remove_left_over(world, true).await;
+}
+
+async fn remove_left_over(world: &World, ends: bool) {
+    for (name, pushing) in world.state.left_over(world.engine.host(), ends) {
+        // What cannot be removed is tried again by the next run.
+        if world.engine.untag(&name).await.is_ok() {
+            pushing.forget();
+        }
     }
 }
 
@@ -146,15 +166,25 @@ impl Load<'_> {
     }
 
     async fn push(&self, repository: &str) -> Result<(), String> {
-        let engine = &self.live.world.engine;
-        let pushed = engine.push_as(&self.host.id, (repository, TAG), self.host.is_index).await;
+        self.push_as(repository, TAG).await
+    }
+
+    /// Has Docker push the image under a name that it has only for that time.
+    pub(super) async fn push_as(&self, repository: &str, tag: &str) -> Result<(), String> {
+        let World { engine, state, .. } = self.live.world;
+        // Without a record a name could stay there: that harms less than an image that is not loaded.
+        let pushing = state.record_push(engine.host(), &format!("{repository}:{tag}")).ok();
+        let pushed = engine.push_as(&self.host.id, (repository, tag), self.host.is_index).await;
+        if pushed.is_ok() {
+            pushing.into_iter().for_each(Pushing::forget);
+        }
         pushed.map_err(|error| chain(&error))
     }
 
     /// The blobs that no node needs, with their sizes: every node has them, or has unpacked what is in them. A node that
     /// was loaded by other means has the layers and not these blobs, and then only the record of earlier loads tells which
     /// they are.
-    fn claims(&self, nodes: &[String]) -> BTreeMap<String, u64> {
+    pub(super) fn claims(&self, nodes: &[String]) -> BTreeMap<String, u64> {
         let mut claims = self.common_blobs(nodes);
         let state = &self.live.world.state;
         claims.extend(self.common_layers(nodes).filter_map(|layer| state.blob(layer)));
@@ -185,7 +215,7 @@ impl Load<'_> {
     }
 
     /// The blobs that every node has, with their sizes.
-    pub(super) fn common_blobs(&self, nodes: &[String]) -> BTreeMap<String, u64> {
+    fn common_blobs(&self, nodes: &[String]) -> BTreeMap<String, u64> {
         let mut all = nodes.iter().map(|node| self.before.get(node)?.blobs.as_ref());
         let mut common = all.next().flatten().cloned().unwrap_or_default();
         for blobs in all {
@@ -294,7 +324,10 @@ impl Load<'_> {
         let pulled = self.while_it_runs(node, pulled).await;
         let took = began.elapsed();
         outcome.result = match pulled {
-            Ok(told) => self.verify(node, Some(told), config).await,
+            Ok(mut told) => {
+                told.chains.extend(self.host.chains.iter().cloned());
+                self.verify(node, Some(told), config).await
+            }
             Err(why) => {
                 self.remove_broken(node, config).await;
                 Err(why)

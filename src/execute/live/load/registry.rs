@@ -7,7 +7,6 @@ use futures_util::future::join_all;
 
 use super::Load;
 use crate::adapters::cluster::LocalRegistry;
-use crate::facts::gather::chain;
 use crate::names::ConfigDigest;
 use crate::report::event::{LoadReport, NodeLoad};
 
@@ -39,8 +38,7 @@ impl Load<'_> {
         let repository = repository.rsplit_once(':').map_or(repository, |(name, _)| name);
         let tag = format!("tg-{}", config.short());
         let name = format!("{host}/{repository}");
-        let pushed = world.engine.push_as(&self.host.id, (&name, &tag), self.host.is_index).await;
-        pushed.map_err(|error| chain(&error))?;
+        self.push_as(&name, &tag).await?;
         Ok(format!("{from_nodes}/{repository}:{tag}"))
     }
 
