@@ -40,7 +40,7 @@ pub struct Global {
     /// Build and load even where nothing differs
     #[arg(long, global = true, env = "TG_FORCE", value_parser = FalseyValueParser::new())]
     pub force: bool,
-    /// Read every file again instead of trusting the times of those that were read before
+    /// Read every file and ask every node again, whatever is remembered of them
     #[arg(long, global = true, env = "TG_VERIFY", value_parser = FalseyValueParser::new())]
     pub verify: bool,
     /// The Kind cluster, instead of the one that the task file names

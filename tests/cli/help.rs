@@ -62,7 +62,7 @@ fn the_help_shows_commands_and_options() {
               [env: TG_FORCE=]
 
           --verify
-              Read every file again instead of trusting the times of those that were read before
+              Read every file and ask every node again, whatever is remembered of them
               
               [env: TG_VERIFY=]
 
