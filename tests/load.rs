@@ -333,6 +333,10 @@ fn every_way_into_three_nodes() {
         assert!(first.sum("bytes_moved") > 3 * 3_000_000, "{strategy}: {}", first.loaded);
         all_answer(&format!("{strategy} one"));
         edit(&format!("{strategy} two"));
+        let plan = project.tg(&["load-if-needed", "--explain", "-n"]).code(0).stdout;
+        let moved = format!("to be moved: missing on {}", nodes.join(", "));
+        assert_eq!(plan.matches(&moved).count(), 1, "{plan}");
+        assert_eq!(plan.matches("on every node").count(), 2, "{plan}");
         let edited = load(&project, &["load-if-needed", "--strategy", strategy]).ok();
         assert!(edited.sum("bytes_moved") < 3 * 64_000, "{strategy}: {}", edited.loaded);
         assert!(edited.sum("bytes_saved") > 3 * 3_000_000, "{strategy}: {}", edited.loaded);

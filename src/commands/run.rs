@@ -6,8 +6,9 @@ use crate::error::{Failure, Kind};
 use crate::execute::live::{Live, build_request, next_generations, sweep};
 use crate::execute::{self, Run};
 use crate::facts::gather::World;
+use crate::facts::{Facts, Known, Lacking};
 use crate::names::ImageId;
-use crate::plan::{Decision, Planned, expand, plan};
+use crate::plan::{Decision, Plan, Planned, expand, plan};
 use crate::report::event::Emitter;
 use crate::report::{print_plan, reporter};
 use crate::taskfile::model::{ClusterAction, Step, VolatileArg};
@@ -41,7 +42,8 @@ pub(crate) async fn run(context: &Context, world: &World, request: Request) -> R
         for planned in &plan.steps {
             lines.push(commands(world, planned, &id, &request.extra).await);
         }
-        print_plan(context.ui, &plan, &world.file, &lines);
+        let forecasts = forecasts(&plan, &facts, context.ui.explains);
+        print_plan(context.ui, &plan, &world.file, &lines, &forecasts);
         return Ok(());
     }
     let emitter = Emitter::new(reporter(context.ui));
@@ -69,6 +71,22 @@ pub(crate) async fn run(context: &Context, world: &World, request: Request) -> R
         emitter: &emitter,
     };
     execute::execute(&plan, &run, &live).await
+}
+
+/// What loads would move, where it is asked for and known: an image that is yet to be built has no layers.
+fn forecasts(plan: &Plan, facts: &Facts, explains: bool) -> Vec<Option<Vec<Lacking>>> {
+    let is_built = |id: &ImageId| {
+        plan.steps.iter().any(|planned| {
+            matches!(&planned.step, Step::Build { image, .. } if image == id)
+                && matches!(planned.decision, Decision::Run { .. })
+        })
+    };
+    let forecast = |planned: &Planned| {
+        let Step::Load { image, .. } = &planned.step else { return None };
+        let Known::Yes(Some(host)) = &facts.images.get(image)?.host else { return None };
+        (explains && !is_built(image)).then(|| Lacking::of(host, &facts.nodes))
+    };
+    plan.steps.iter().map(forecast).collect()
 }
 
 /// Refuses nodes that the cluster does not have.

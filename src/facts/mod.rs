@@ -12,7 +12,7 @@ mod on_node;
 pub mod record;
 
 pub use crate::adapters::node::Contents;
-pub use on_node::NodeImage;
+pub use on_node::{Lacking, NodeImage};
 
 use record::LastBuild;
 

@@ -1,7 +1,9 @@
 //! What a node has of one image.
 //! Depends on: names, facts.
 
-use super::{Contents, HostImage};
+use std::collections::BTreeMap;
+
+use super::{Contents, HostImage, Known};
 use crate::names::{ConfigDigest, ImageRef};
 
 /// What a node has of one image.
@@ -41,5 +43,30 @@ impl NodeImage {
     pub fn superseded(contents: &Contents, tag: &ImageRef) -> Option<ConfigDigest> {
         let only = [tag.canonical()];
         contents.images.iter().find(|image| image.names == only).map(|image| image.id.clone())
+    }
+}
+
+/// A layer of an image in Docker, and the nodes where it is not unpacked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lacking {
+    /// The layer's digest when it is unpacked.
+    pub layer: String,
+    /// The names of the nodes, those that could not be asked included.
+    pub nodes: Vec<String>,
+}
+
+impl Lacking {
+    /// Of every layer of an image, the lowest first.
+    #[must_use]
+    pub fn of(host: &HostImage, nodes: &BTreeMap<String, Known<Contents>>) -> Vec<Self> {
+        let has = |node: &Known<Contents>, chain: &String| match node {
+            Known::Yes(contents) => contents.chains.contains(chain),
+            Known::Unknown(_) => false,
+        };
+        let lacking = |(layer, chain): (&String, &String)| {
+            let nodes = nodes.iter().filter(|(_, node)| !has(node, chain));
+            Self { layer: layer.clone(), nodes: nodes.map(|(name, _)| name.clone()).collect() }
+        };
+        host.layers.iter().zip(&host.chains).map(lacking).collect()
     }
 }

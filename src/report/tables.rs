@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::Ui;
 use super::json::{SCHEMA, change};
-use crate::facts::{ClusterState, Facts, ImageFacts, Known};
+use crate::facts::{ClusterState, Facts, ImageFacts, Known, Lacking};
 use crate::plan::{Decision, Plan};
 use crate::taskfile::model::{ImageSpec, TaskFile};
 
@@ -50,8 +50,15 @@ pub(super) fn verdict(decision: &Decision) -> &'static str {
     }
 }
 
-/// Prints what a run would do; `commands` has the command lines of each step.
-pub fn print_plan(ui: Ui, plan: &Plan, file: &TaskFile, commands: &[Vec<String>]) {
+/// Prints what a run would do: `commands` has the command lines of each step, `forecasts` the layers that it would move, where
+/// that was asked for.
+pub fn print_plan(
+    ui: Ui,
+    plan: &Plan,
+    file: &TaskFile,
+    commands: &[Vec<String>],
+    forecasts: &[Option<Vec<Lacking>>],
+) {
     let object = |step: &crate::taskfile::model::Step| match step {
         crate::taskfile::model::Step::Cluster(_) => file.cluster.name.clone(),
         other => other.object(),
@@ -61,18 +68,23 @@ pub fn print_plan(ui: Ui, plan: &Plan, file: &TaskFile, commands: &[Vec<String>]
             .steps
             .iter()
             .zip(commands)
-            .map(|(planned, commands)| {
+            .zip(forecasts)
+            .map(|((planned, commands), forecast)| {
                 let mut step = decision_json(&planned.decision);
                 step["kind"] = planned.step.kind().into();
                 step["object"] = object(&planned.step).into();
                 step["commands"] = json!(commands);
+                if let Some(layers) = forecast {
+                    let layer = |lacking: &Lacking| json!({"layer": lacking.layer, "lacked_by": lacking.nodes});
+                    step["layers"] = layers.iter().map(layer).collect();
+                }
                 step
             })
             .collect();
         return ui
             .answer(&json!({"schema": SCHEMA, "name": plan.name, "steps": steps}).to_string());
     }
-    for (planned, commands) in plan.steps.iter().zip(commands) {
+    for ((planned, commands), forecast) in plan.steps.iter().zip(commands).zip(forecasts) {
         let (step, decision) = (&planned.step, &planned.decision);
         ui.answer(&format!(
             "{:7}  {} {}: {}",
@@ -83,6 +95,14 @@ pub fn print_plan(ui: Ui, plan: &Plan, file: &TaskFile, commands: &[Vec<String>]
         ));
         for command in commands {
             ui.answer(&format!("         $ {command}"));
+        }
+        for (at, lacking) in forecast.iter().flatten().enumerate() {
+            let short = lacking.layer.get(..19).unwrap_or(&lacking.layer);
+            let why = match lacking.nodes.as_slice() {
+                [] => "on every node".to_owned(),
+                nodes => format!("to be moved: missing on {}", nodes.join(", ")),
+            };
+            ui.answer(&format!("         layer {:>3}  {short}  {why}", at + 1));
         }
     }
 }
