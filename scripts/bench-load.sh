@@ -92,6 +92,13 @@ forget() {
   done
 }
 
+# settle: what was seen in a node is believed once that was left alone for a second, and seen then.
+settle() {
+  sleep 2
+  by_tg "$tag" >/dev/null
+  sleep 1
+}
+
 # compare_loads MEGABYTES NODES
 declare -A least
 compare_loads() {
@@ -112,10 +119,14 @@ compare_loads() {
   for run in $(seq "$((runs * 3))"); do
     edit "$size"
     measured tg change by_tg "$tag"
+    measured tg again by_tg "$tag"
+    settle
     measured tg same by_tg "$tag"
     [ "$run" -le "$peer_runs" ] || continue
     edit "$size"
     measured kind change by_kind "$tag"
+    measured kind again by_kind "$tag"
+    settle
     measured kind same by_kind "$tag"
   done
   for run in $(seq "$peer_runs"); do
@@ -126,7 +137,7 @@ compare_loads() {
     measured kind named by_kind "$tag-peer$run"
   done
   local what
-  for what in first:"first load" change:"one layer of 0.8 MB changed" same:"nothing changed" named:"only the tag is new"; do
+  for what in first:"first load" change:"one layer of 0.8 MB changed" again:"nothing changed, at once" same:"nothing changed, 3 s later" named:"only the tag is new"; do
     local of=$scratch/times/${what%%:*}
     row "$size MB, $2" "${what#*:}" "$(cell <"$of-tg")" "$(cell <"$of-kind")" "$(ratio "$of-tg" "$of-kind")"
     printf '%s %s %s %s %s\n' "$size" "$2" "${what%%:*}" "$(of_all <"$of-tg" | cut -d' ' -f1)" \
@@ -158,7 +169,7 @@ draw() {
       printf "<text x=\"%.0f\" y=\"%d\">%s</text>\n", x(ms) + 5, y + 10, ms < 1000 ? sprintf("%.0f ms", ms) : sprintf("%.1f s", ms / 1000)
     }
     BEGIN {
-      name["first"] = "first load"; name["change"] = "one layer changed"; name["same"] = "nothing changed"
+      name["first"] = "first load"; name["change"] = "one layer changed"; name["again"] = "nothing changed, at once"; name["same"] = "nothing changed, 3 s later"
       name["named"] = "only the tag is new"
       wanted = sizes ~ /(^| )500 / ? 500 : sizes + 0
     }
