@@ -92,8 +92,8 @@ forget() {
   done
 }
 
-# settle: what was seen in a node is believed once that was left alone for a second, and seen then.
-settle() {
+# leave_alone: what was seen in a node is believed once that was left alone for a second, and seen then.
+leave_alone() {
   sleep 2
   by_tg "$tag" >/dev/null
   sleep 1
@@ -120,13 +120,13 @@ compare_loads() {
     edit "$size"
     measured tg change by_tg "$tag"
     measured tg again by_tg "$tag"
-    settle
+    leave_alone
     measured tg same by_tg "$tag"
     [ "$run" -le "$peer_runs" ] || continue
     edit "$size"
     measured kind change by_kind "$tag"
     measured kind again by_kind "$tag"
-    settle
+    leave_alone
     measured kind same by_kind "$tag"
   done
   for run in $(seq "$peer_runs"); do
