@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::io::IsTerminal;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
@@ -43,6 +44,15 @@ pub struct Global {
     /// Read every file and ask every node again, whatever is remembered of them
     #[arg(long, global = true, env = "TG_VERIFY", value_parser = FalseyValueParser::new())]
     pub verify: bool,
+    /// How many images may be built at a time, instead of as many as there are processors
+    #[arg(short, long, global = true, value_name = "N", env = "TG_JOBS")]
+    pub jobs: Option<NonZeroUsize>,
+    /// When tests fail, run what does not need them all the same
+    #[arg(short, long, global = true)]
+    pub keep_going: bool,
+    /// Draw when each step ran (.svg), or write a trace for a browser (.json)
+    #[arg(long, global = true, value_name = "FILE")]
+    pub timeline: Option<PathBuf>,
     /// The Kind cluster, instead of the one that the task file names
     #[arg(long, global = true, value_name = "NAME", env = "KIND_CLUSTER_NAME")]
     pub cluster: Option<String>,
@@ -85,10 +95,11 @@ pub enum Verb {
         #[arg(last = true)]
         extra: Vec<String>,
     },
-    /// Run a task
+    /// Run tasks, one behind the other
     Run {
-        /// The task
-        task: String,
+        /// The tasks
+        #[arg(required = true, value_name = "TASK")]
+        tasks: Vec<String>,
         /// Arguments for the test command
         #[arg(last = true)]
         extra: Vec<String>,

@@ -38,6 +38,27 @@ impl Interrupt {
         Ok(interrupt)
     }
 
+    /// The same wish for a part of the work, which can also be stopped by itself.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        Self {
+            once: self.once.child_token(),
+            twice: self.twice.child_token(),
+            signal: Arc::clone(&self.signal),
+        }
+    }
+
+    /// Stops this part of the work, without a signal.
+    pub fn stop(&self) {
+        self.once.cancel();
+    }
+
+    /// Whether this part of the work is to end, for whatever reason.
+    #[must_use]
+    pub fn is_requested(&self) -> bool {
+        self.once.is_cancelled()
+    }
+
     /// Resolves when the first signal has come.
     pub async fn requested(&self) {
         self.once.cancelled().await;
@@ -51,6 +72,7 @@ impl Interrupt {
     /// The signal that was heard, if any.
     #[must_use]
     pub fn signal(&self) -> Option<i32> {
-        self.once.is_cancelled().then(|| self.signal.load(Ordering::SeqCst))
+        let signal = self.signal.load(Ordering::SeqCst);
+        (self.once.is_cancelled() && signal != 0).then_some(signal)
     }
 }

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use support::{Project, answer_of, listing, output, ran};
 
+#[path = "docker/side_by_side.rs"]
+mod side_by_side;
 mod support;
 
 #[test]

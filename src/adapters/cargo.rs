@@ -6,9 +6,24 @@ use std::path::Path;
 use super::process::Command;
 use crate::taskfile::model::CargoTest;
 
+/// The command line that compiles what a `cargo-test` step runs, and no more.
+#[must_use]
+pub fn compile_command(step: &CargoTest, root: &Path) -> Command {
+    with_env(targets(step, root).arg("--no-run"), step)
+}
+
 /// The command line of a `cargo-test` step.
 #[must_use]
 pub fn command(step: &CargoTest, root: &Path, extra: &[String]) -> Command {
+    let mut command = targets(step, root);
+    if !step.args.is_empty() || !extra.is_empty() {
+        command = command.arg("--").args(&step.args).args(extra);
+    }
+    with_env(command, step)
+}
+
+/// What is compiled: the same for both, or the second would compile again.
+fn targets(step: &CargoTest, root: &Path) -> Command {
     let mut command = Command::new("cargo").args(["test", "--test", &step.test]).directory(root);
     if let Some(package) = &step.package {
         command = command.args(["--package", package]);
@@ -16,9 +31,10 @@ pub fn command(step: &CargoTest, root: &Path, extra: &[String]) -> Command {
     if !step.features.is_empty() {
         command = command.arg("--features").arg(step.features.join(","));
     }
-    if !step.args.is_empty() || !extra.is_empty() {
-        command = command.arg("--").args(&step.args).args(extra);
-    }
+    command
+}
+
+fn with_env(command: Command, step: &CargoTest) -> Command {
     step.env.iter().fold(command, |command, (name, value)| command.env(name, value))
 }
 
@@ -40,6 +56,7 @@ pub struct Counts {
 pub struct ResultReader {
     pending: String,
     counts: Counts,
+    failed: Vec<String>,
 }
 
 impl ResultReader {
@@ -57,6 +74,9 @@ impl ResultReader {
     }
 
     fn line(&mut self, line: &str) {
+        let test =
+            line.trim().strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED"));
+        self.failed.extend(test.map(str::to_owned));
         let Some(result) = line.trim_start().strip_prefix("test result: ") else {
             return;
         };
@@ -81,6 +101,12 @@ impl ResultReader {
     pub fn counts(&self) -> Counts {
         self.counts
     }
+
+    /// The names of the tests that failed, as far as they could be told from what else was printed.
+    #[must_use]
+    pub fn failed(&self) -> &[String] {
+        &self.failed
+    }
 }
 
 #[cfg(test)]
@@ -90,10 +116,11 @@ mod tests {
     #[test]
     fn results_are_counted() {
         let mut reader = ResultReader::default();
-        reader.read(b"running 2 tests\ntest result: ok. 2 passed; 0 failed; 1 ig");
+        reader.read(b"running 2 tests\ntest a::b ... ok\ntest a::c ... FAILED\ntest result: ok. 2 passed; 0 failed; 1 ig");
         reader.read(b"nored; 0 measured; 0 filtered out; finished in 0.05s\n");
         let counts = reader.counts();
         assert_eq!(counts, Counts { passed: 2, failed: 0, ignored: 1, binaries: 1 });
+        assert_eq!(reader.failed(), ["a::c"]);
     }
 
     #[test]
@@ -105,5 +132,7 @@ mod tests {
         };
         let command = command(&step, Path::new("/p"), &["one".to_owned()]);
         assert_eq!(command.to_string(), "cargo test --test k8s -- --nocapture one");
+        let compile = compile_command(&step, Path::new("/p"));
+        assert_eq!(compile.to_string(), "cargo test --test k8s --no-run");
     }
 }

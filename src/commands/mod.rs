@@ -13,7 +13,7 @@ use crate::facts::record::State;
 use crate::interrupt::Interrupt;
 use crate::names::ImageId;
 use crate::report::{Ui, print_list};
-use crate::taskfile::model::{BuildCache, LoadStrategy, Step, TaskFile, When};
+use crate::taskfile::model::{BuildCache, LoadStrategy, Step, Task, TaskFile, When};
 use crate::taskfile::{self, LoadError, nearest};
 
 mod clean;
@@ -86,8 +86,8 @@ pub fn dispatch(app: App, environment: Environment) -> Result<(), Failure> {
         Ok::<_, Failure>(run::Request { name: name.to_owned(), steps, extra: Vec::new() })
     };
     let request = match &verb {
-        Verb::Test { tier, extra } => named(&file, &format!("test-{tier}"), extra)?,
-        Verb::Run { task, extra } => named(&file, task, extra)?,
+        Verb::Test { tier, extra } => named(&file, &[format!("test-{tier}")], extra)?,
+        Verb::Run { tasks, extra } => named(&file, tasks, extra)?,
         Verb::Build(list) => {
             ad_hoc("build", &list.images, |image| build(image, When::Always, BuildCache::Use))?
         }
@@ -146,8 +146,17 @@ fn build(image: ImageId, when: When, cache: BuildCache) -> Step {
     Step::Build { image, when, cache }
 }
 
-fn named(file: &TaskFile, name: &str, extra: &[String]) -> Result<run::Request, Failure> {
-    let Some(task) = file.tasks.get(name) else {
+/// Tasks, one behind the other.
+fn named(file: &TaskFile, names: &[String], extra: &[String]) -> Result<run::Request, Failure> {
+    let mut steps = Vec::new();
+    for name in names {
+        steps.extend_from_slice(&task(file, name)?.steps);
+    }
+    Ok(run::Request { name: names.join(" "), steps, extra: extra.to_vec() })
+}
+
+fn task<'a>(file: &'a TaskFile, name: &str) -> Result<&'a Task, Failure> {
+    file.tasks.get(name).ok_or_else(|| {
         let failure = Failure::said(Kind::Usage, format!("no task or command `{name}`"));
         let commands =
             ["test", "run", "build", "load", "cluster", "cache-status", "why", "ignore", "clean"];
@@ -156,9 +165,8 @@ fn named(file: &TaskFile, name: &str, extra: &[String]) -> Result<run::Request, 
             Some(near) => failure.hint(format!("did you mean `{near}`?")),
             None => failure,
         };
-        return Err(failure.hint("tg --list shows the tasks, tg --help the commands"));
-    };
-    Ok(run::Request { name: name.to_owned(), steps: task.steps.clone(), extra: extra.to_vec() })
+        failure.hint("tg --list shows the tasks, tg --help the commands")
+    })
 }
 
 /// The images that names stand for; all that are no variants when there are no names.

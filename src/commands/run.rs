@@ -1,5 +1,7 @@
 //! Runs steps: gather → plan → execute → report; or shows the plan.
 
+use std::num::NonZeroUsize;
+
 use super::{Context, until_interrupted};
 use crate::adapters::{cargo, cluster};
 use crate::error::{Failure, Kind};
@@ -9,8 +11,8 @@ use crate::facts::gather::World;
 use crate::facts::{Facts, Known, Lacking};
 use crate::names::ImageId;
 use crate::plan::{Decision, Plan, Planned, expand, plan};
-use crate::report::event::Emitter;
-use crate::report::{print_plan, reporter};
+use crate::report::event::{Emitter, Event};
+use crate::report::{Timeline, print_plan, reporter};
 use crate::taskfile::model::{ClusterAction, Step, VolatileArg};
 use crate::taskfile::nearest;
 
@@ -23,6 +25,9 @@ pub(crate) struct Request {
 
 pub(crate) async fn run(context: &Context, world: &World, request: Request) -> Result<(), Failure> {
     let global = &context.app.global;
+    // The first failure stops what else is under way, and nothing but this run.
+    let world = &World { interrupt: world.interrupt.child(), ..world.clone() };
+    let emitter = Emitter::new(told_to(context)?);
     let steps = expand(&world.file, &request.steps);
     check_nodes(world).await?;
     let facts = async {
@@ -46,7 +51,6 @@ pub(crate) async fn run(context: &Context, world: &World, request: Request) -> R
         print_plan(context.ui, &plan, &world.file, &lines, &forecasts);
         return Ok(());
     }
-    let emitter = Emitter::new(reporter(context.ui));
     let images: Vec<ImageId> = steps
         .iter()
         .filter_map(|step| match step {
@@ -66,11 +70,35 @@ pub(crate) async fn run(context: &Context, world: &World, request: Request) -> R
         file: &world.file,
         facts: &facts,
         force: global.force,
+        keep_going: global.keep_going,
+        jobs: global.jobs.map_or_else(processors, NonZeroUsize::get),
         id,
         interrupt: &world.interrupt,
         emitter: &emitter,
     };
     execute::execute(&plan, &run, &live).await
+}
+
+/// Who hears what happens: the reporter, and the timeline where one is asked for.
+fn told_to(context: &Context) -> Result<Box<dyn FnMut(Event) + Send>, Failure> {
+    let (ui, mut lines) = (context.ui, reporter(context.ui));
+    let Some(path) = context.app.global.timeline.clone() else { return Ok(lines) };
+    if !Timeline::is_known(&path) {
+        let message = format!("a timeline is a .svg or a .json, not {}", path.display());
+        return Err(Failure::said(Kind::Usage, message));
+    }
+    let mut timeline = Timeline::new(path.clone());
+    Ok(Box::new(move |event| {
+        let written = timeline.take(&event);
+        lines(event);
+        if let Err(error) = written {
+            ui.say(&format!("cannot write {}: {error}", path.display()));
+        }
+    }))
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(2, NonZeroUsize::get)
 }
 
 /// What loads would move, where it is asked for and known: an image that is yet to be built has no layers.
@@ -167,6 +195,7 @@ async fn commands(world: &World, planned: &Planned, id: &str, extra: &[String]) 
         Step::Cluster(ClusterAction::Delete) => {
             vec![cluster::delete_command(&file.cluster.name, &kubeconfig).to_string()]
         }
+        Step::Compile(test) => vec![cargo::compile_command(test, &file.root).to_string()],
         Step::CargoTest(test) => {
             let command = cargo::command(test, &file.root, extra);
             vec![command.env("KUBECONFIG", kubeconfig.into_os_string()).to_string()]

@@ -29,6 +29,8 @@ pub trait Effects {
     ) -> Result<String, Failure>;
     /// Creates or deletes the cluster.
     async fn cluster(&self, name: &StepName, action: ClusterAction) -> Result<String, Failure>;
+    /// Compiles what `cargo test` will run.
+    async fn compile(&self, name: &StepName, test: &CargoTest) -> Result<String, Failure>;
     /// Runs `cargo test`.
     async fn test(&self, name: &StepName, test: &CargoTest) -> Result<String, Failure>;
     /// Runs a command.

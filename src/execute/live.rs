@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use super::effects::Effects;
 use super::interrupted;
+use crate::adapters::cluster;
 use crate::adapters::process::{self, Command, ProcessError, Stream};
-use crate::adapters::{cargo, cluster};
 use crate::error::{Failure, Kind};
 use crate::facts::gather::{World, chain};
 use crate::facts::record::Creating;
@@ -18,6 +18,7 @@ use crate::taskfile::model::{BuildCache, CargoTest, ClusterAction, Step};
 
 mod build;
 mod load;
+mod tests;
 mod told;
 mod transfer;
 
@@ -72,42 +73,12 @@ impl Effects for Live<'_> {
         }
     }
 
+    async fn compile(&self, name: &StepName, test: &CargoTest) -> Result<String, Failure> {
+        self.compile_tests(name, test).await
+    }
+
     async fn test(&self, name: &StepName, test: &CargoTest) -> Result<String, Failure> {
-        let mut command = cargo::command(test, &self.world.file.root, &self.extra);
-        for (variable, value) in self.environment().await? {
-            command = command.env(variable, value);
-        }
-        if self.color {
-            command = command.env("CARGO_TERM_COLOR", "always");
-        }
-        let mut results = cargo::ResultReader::default();
-        let status = process::stream(&command, &self.world.interrupt, |from, bytes| {
-            if from == Stream::Out {
-                results.read(bytes);
-            }
-            self.output(name, from, bytes);
-        })
-        .await
-        .map_err(|error| self.child_error(error))?;
-        let counts = results.counts();
-        let summary = format!(
-            "{} passed, {} failed, {} ignored",
-            counts.passed, counts.failed, counts.ignored
-        );
-        if status.success() && counts.passed == 0 && !test.allow_no_tests {
-            let message = format!("`{}` ran no test ({summary})", test.test);
-            return Err(Failure::said(Kind::NoTests, message)
-                .hint("check the filter, or set allow_no_tests = true in the step"));
-        }
-        if status.success() {
-            return Ok(summary);
-        }
-        let what = if counts.binaries == 0 {
-            "the tests did not compile or start"
-        } else {
-            "tests failed"
-        };
-        Err(child_failure(status, format!("{what}: `{command}` ({summary})")))
+        self.run_tests(name, test).await
     }
 
     async fn command(&self, name: &StepName, argv: &[String]) -> Result<String, Failure> {

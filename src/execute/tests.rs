@@ -1,9 +1,10 @@
 //! Order: what is done, what is looked at again and what is told, with effects that only write down that they were called.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::effects::Effects;
 use super::{Run, execute};
@@ -11,11 +12,11 @@ use crate::error::{Failure, Kind};
 use crate::facts::{ClusterState, Facts, HostImage, ImageFacts, InputFacts, Known, NodeImage};
 use crate::interrupt::Interrupt;
 use crate::names::{ConfigDigest, ImageId, ImageRef, Key};
-use crate::plan::{Decision, Plan, Planned, Reason};
+use crate::plan::{Decision, Plan, Planned, Reason, order};
 use crate::report::event::{Emitter, EventKind, StepName};
 use crate::taskfile::model::{
-    BuildCache, CargoTest, ClusterAction, ClusterSpec, CreatePolicy, LoadStrategy, Step, TaskFile,
-    When,
+    BuildCache, CargoTest, ClusterAction, ClusterSpec, CreatePolicy, ImageSpec, LoadStrategy, Step,
+    TaskFile, When,
 };
 
 /// Writes down every call; fails the kind of step it was told to fail; always sees the same world.
@@ -25,17 +26,40 @@ struct Recorder<'a> {
     fails: Option<(&'static str, Kind)>,
     /// Sends this process a signal while that kind of step is under way.
     signals: Option<(&'static str, &'a Interrupt)>,
+    /// These kinds of steps go on when all of them are under way.
+    meets: Option<(&'a [&'static str], tokio::sync::Barrier)>,
+    /// That kind of step takes until it is stopped.
+    lasts: Option<(&'static str, &'a Interrupt)>,
+    /// How many builds are under way, and how many were at most.
+    builds: Cell<(usize, usize)>,
+    keep_going: bool,
 }
 
 impl Recorder<'_> {
     fn new() -> Self {
-        Self { log: RefCell::default(), facts: world(&[]), fails: None, signals: None }
+        Self {
+            log: RefCell::default(),
+            facts: world(&[]),
+            fails: None,
+            signals: None,
+            meets: None,
+            lasts: None,
+            builds: Cell::default(),
+            keep_going: false,
+        }
     }
 
     async fn act(&self, kind: &'static str, line: String) -> Result<String, Failure> {
         self.log.borrow_mut().push(line);
         if let Some((_, interrupt)) = self.signals.filter(|(signalled, _)| *signalled == kind) {
             raise_hangup(interrupt).await;
+        }
+        if let Some((_, barrier)) = self.meets.as_ref().filter(|(kinds, _)| kinds.contains(&kind)) {
+            barrier.wait().await;
+        }
+        if let Some((_, interrupt)) = self.lasts.filter(|(lasting, _)| *lasting == kind) {
+            interrupt.requested().await;
+            return Err(Failure::said(Kind::Child(127), "interrupted"));
         }
         match self.fails {
             Some((failing, failure)) if failing == kind => {
@@ -58,7 +82,13 @@ impl Effects for Recorder<'_> {
         image: &ImageId,
         cache: BuildCache,
     ) -> Result<String, Failure> {
-        self.act("build", format!("build {image} {cache:?}")).await
+        let (under_way, most) = self.builds.get();
+        self.builds.set((under_way + 1, most.max(under_way + 1)));
+        tokio::task::yield_now().await;
+        let built = self.act("build", format!("build {image} {cache:?}")).await;
+        let (under_way, most) = self.builds.get();
+        self.builds.set((under_way - 1, most));
+        built
     }
 
     async fn load(
@@ -73,6 +103,10 @@ impl Effects for Recorder<'_> {
 
     async fn cluster(&self, _: &StepName, action: ClusterAction) -> Result<String, Failure> {
         self.act("cluster", format!("cluster {action:?}")).await
+    }
+
+    async fn compile(&self, _: &StepName, test: &CargoTest) -> Result<String, Failure> {
+        self.act("compile", format!("compile {}", test.test)).await
     }
 
     async fn test(&self, _: &StepName, test: &CargoTest) -> Result<String, Failure> {
@@ -98,6 +132,11 @@ fn app() -> ImageId {
     ImageId { name: "app".to_owned(), variant: None }
 }
 
+/// None of them begins with another.
+fn images() -> [ImageId; 3] {
+    ["app", "second", "third"].map(|name| ImageId { name: name.to_owned(), variant: None })
+}
+
 fn config() -> ConfigDigest {
     ConfigDigest::parse(&format!("sha256:{}", "a".repeat(64))).unwrap()
 }
@@ -111,6 +150,7 @@ fn world(lacking: &[&str]) -> Facts {
         changes: Vec::new(),
         unverifiable: Vec::new(),
         last: None,
+        bases: BTreeSet::new(),
         unknown_bases: Vec::new(),
         notes: Vec::new(),
     };
@@ -131,9 +171,10 @@ fn world(lacking: &[&str]) -> Facts {
     };
     let nodes = ["n1", "n2"].map(|node| (node.to_owned(), Known::Yes(has(node))));
     let (inputs, host) = (Known::Yes(inputs), Known::Yes(Some(host)));
+    let image = ImageFacts { inputs, host, nodes: nodes.into() };
     let nodes_up = vec!["n1".to_owned(), "n2".to_owned()];
     Facts {
-        images: [(app(), ImageFacts { inputs, host, nodes: nodes.into() })].into(),
+        images: images().map(|id| (id, image.clone())).into(),
         cluster: Known::Yes(ClusterState::Ready { nodes: nodes_up }),
         nodes: BTreeMap::new(),
     }
@@ -161,15 +202,20 @@ fn command() -> Step {
 
 fn runs(step: Step, reason: Reason) -> Planned {
     let nodes = Vec::new();
-    Planned { step, decision: Decision::Run { reason, nodes } }
+    Planned { step, decision: Decision::Run { reason, nodes }, after: Vec::new() }
 }
 
 fn skips(step: Step, reason: Reason) -> Planned {
-    Planned { step, decision: Decision::Skip(reason) }
+    Planned { step, decision: Decision::Skip(reason), after: Vec::new() }
 }
 
 fn blocked(step: Step, reason: Reason) -> Planned {
-    Planned { step, decision: Decision::Blocked(reason) }
+    Planned { step, decision: Decision::Blocked(reason), after: Vec::new() }
+}
+
+fn spec(id: ImageId) -> ImageSpec {
+    let tag = ImageRef::parse(&format!("{}:test", id.name)).unwrap();
+    ImageSpec::new(id, tag, "/project".into(), "/project/Dockerfile".into())
 }
 
 fn file() -> TaskFile {
@@ -184,7 +230,7 @@ fn file() -> TaskFile {
             only: Vec::new(),
         },
         load: LoadStrategy::Auto,
-        images: BTreeMap::new(),
+        images: images().map(|id| (id.clone(), spec(id))).into(),
         tasks: BTreeMap::new(),
     }
 }
@@ -194,6 +240,8 @@ struct Went {
     result: Result<(), Failure>,
     calls: Vec<String>,
     events: Vec<String>,
+    /// How many images were built at the same time, at most.
+    builds: usize,
 }
 
 impl Went {
@@ -208,11 +256,27 @@ async fn go(steps: &[Planned], effects: Recorder<'_>, interrupt: &Interrupt) -> 
     let emitter = Emitter::new(move |event| sink.lock().unwrap().extend(line(event.kind)));
     let file = file();
     let (facts, id) = (&world(&[]), "r1".to_owned());
-    let run = Run { file: &file, facts, force: false, id, interrupt, emitter: &emitter };
-    let plan = Plan { name: "it".to_owned(), steps: steps.to_vec() };
+    let keep_going = effects.keep_going;
+    let run = Run {
+        file: &file,
+        facts,
+        force: false,
+        keep_going,
+        jobs: 2,
+        id,
+        interrupt,
+        emitter: &emitter,
+    };
+    let mut steps = steps.to_vec();
+    let all: Vec<Step> = steps.iter().map(|planned| planned.step.clone()).collect();
+    for (planned, after) in steps.iter_mut().zip(order(&file, &all, facts)) {
+        planned.after = after;
+    }
+    let plan = Plan { name: "it".to_owned(), steps };
     let result = execute(&plan, &run, &effects).await;
     let events = events.lock().unwrap().clone();
-    Went { result, calls: effects.log.into_inner(), events }
+    let builds = effects.builds.get().1;
+    Went { result, calls: effects.log.into_inner(), events, builds }
 }
 
 async fn went(steps: &[Planned], effects: Recorder<'_>) -> Went {
@@ -230,7 +294,10 @@ fn line(kind: EventKind) -> Option<String> {
         EventKind::StepFinished { step, outcome, detail, code, .. } => {
             format!("{}: {outcome:?} [{code}] {detail}", name(step))
         }
-        EventKind::RunFinished { ok } => format!("end {ok}"),
+        EventKind::RunFinished { ok, chain } => {
+            let chain: Vec<String> = chain.into_iter().map(|(step, _)| name(step)).collect();
+            format!("end {ok}: {}", chain.join(", "))
+        }
         EventKind::Note { .. }
         | EventKind::Bytes { .. }
         | EventKind::Loaded { .. }
@@ -264,7 +331,7 @@ async fn steps_run_in_order_and_events_tell_it() {
         "3 cargo-test it: Done [unconditional] cargo-test went well",
         "4 run echo hi: start [unconditional] runs every time",
         "4 run echo hi: Done [unconditional] run went well",
-        "end true",
+        "end true: 1 build app, 2 load app, 3 cargo-test it, 4 run echo hi",
     ];
     assert_eq!(went.events, events);
 }
@@ -287,7 +354,7 @@ async fn a_failing_build_stops_the_run() {
         "1 load app: NotReached [not-reached] an earlier step failed",
         "2 cluster my-kind: NotReached [not-reached] an earlier step failed",
         "3 cargo-test it: NotReached [not-reached] an earlier step failed",
-        "end false",
+        "end false: ",
     ];
     assert_eq!(went.events, events);
     let failure = went.failure();
@@ -438,7 +505,7 @@ async fn a_signal_makes_the_failure_of_the_step_an_interruption_and_nothing_star
         ..Recorder::new()
     };
     let steps = [runs(test(), Reason::Unconditional), runs(command(), Reason::Unconditional)];
-    let during = go(&steps, failing, &interrupt).await;
+    let during = go(&steps, failing, &interrupt.child()).await;
     assert_eq!(during.calls, ["test it"]);
     for expected in [
         "0 cargo-test it: Failed [unconditional] interrupted",
@@ -464,4 +531,85 @@ async fn a_signal_while_a_step_succeeds_keeps_the_next_from_starting() {
     let done = "0 cargo-test it: Done [unconditional] cargo-test went well".to_owned();
     assert!(went.events.contains(&done), "{:?}", went.events);
     assert_eq!(went.failure().kind, Kind::Interrupted(1));
+}
+
+fn compile() -> Step {
+    Step::Compile(CargoTest { test: "it".to_owned(), ..CargoTest::default() })
+}
+
+fn built(image: ImageId) -> Step {
+    Step::Build { image, when: When::Always, cache: BuildCache::Use }
+}
+
+#[tokio::test]
+async fn steps_that_do_not_wait_for_each_other_run_side_by_side() {
+    let kinds = ["compile", "cluster", "build"];
+    let meets = Some((kinds.as_slice(), tokio::sync::Barrier::new(3)));
+    let effects = Recorder { facts: world(&["n1"]), meets, ..Recorder::new() };
+    let steps = [
+        runs(compile(), Reason::CompiledMeanwhile),
+        runs(ensure(), Reason::ClusterAbsent),
+        runs(build(), Reason::Unproven),
+        runs(load(), Reason::AfterBuild),
+        runs(test(), Reason::Unconditional),
+    ];
+    let interrupt = Interrupt::default();
+    let all = go(&steps, effects, &interrupt);
+    let went = tokio::time::timeout(Duration::from_secs(20), all).await.unwrap();
+    assert!(went.result.is_ok());
+    assert_eq!(went.calls[..3].len(), 3);
+    assert_eq!(went.calls[3..], ["observe load app", "load app on n1", "test it"]);
+}
+
+#[tokio::test]
+async fn the_first_failure_stops_what_is_under_way() {
+    let interrupt = Interrupt::default();
+    let effects = Recorder {
+        fails: Some(("compile", Kind::Child(101))),
+        lasts: Some(("build", &interrupt)),
+        ..Recorder::new()
+    };
+    let steps = [
+        runs(compile(), Reason::CompiledMeanwhile),
+        runs(build(), Reason::Unproven),
+        runs(test(), Reason::Unconditional),
+    ];
+    let all = go(&steps, effects, &interrupt);
+    let went = tokio::time::timeout(Duration::from_secs(20), all).await.unwrap();
+    for expected in [
+        "0 compile it: Failed [compiled-meanwhile] compile went wrong",
+        "1 build app: Stopped [unproven] another step failed",
+        "2 cargo-test it: NotReached [not-reached] an earlier step failed",
+    ] {
+        assert!(went.events.iter().any(|line| line == expected), "{:?}", went.events);
+    }
+    assert_eq!(went.failure().kind, Kind::Child(101));
+}
+
+#[tokio::test]
+async fn no_more_images_are_built_at_a_time_than_there_are_jobs() {
+    let steps = images().map(|image| runs(built(image), Reason::Forced));
+    let went = went(&steps, Recorder::new()).await;
+    assert!(went.result.is_ok());
+    assert_eq!(went.builds, 2);
+}
+
+#[tokio::test]
+async fn a_run_that_keeps_going_does_what_does_not_need_what_failed() {
+    let steps = [
+        runs(build(), Reason::Unproven),
+        runs(test(), Reason::Unconditional),
+        runs(load(), Reason::AfterBuild),
+        runs(test(), Reason::Unconditional),
+    ];
+    let keeping = |fails| Recorder { fails: Some(fails), keep_going: true, ..Recorder::new() };
+    let failing = keeping(("cargo-test", Kind::Child(101)));
+    let went = went(&steps, Recorder { facts: world(&["n1"]), ..failing }).await;
+    let calls = ["build app Use", "test it", "observe load app", "load app on n1", "test it"];
+    assert_eq!(went.calls, calls);
+    assert_eq!(went.failure().kind, Kind::Child(101));
+
+    let went = self::went(&steps, keeping(("build", Kind::Build))).await;
+    assert_eq!(went.calls, ["build app Use"]);
+    assert_eq!(went.failure().kind, Kind::Build);
 }

@@ -9,7 +9,7 @@ use crate::adapters::registry;
 use crate::digest::change::between_manifests;
 use crate::digest::manifest::{Manifest, lines};
 use crate::digest::{self, InputError, Inputs, Sources, familiar};
-use crate::names::Key;
+use crate::names::{ImageRef, Key};
 use crate::taskfile::model::{BasePolicy, ContextSource, ImageSpec};
 
 /// The inputs of an image as they are now, with what they were made from.
@@ -89,11 +89,7 @@ impl World {
     async fn bases(&self, spec: &ImageSpec, sources: &Sources) -> Bases {
         let mut bases = Bases::default();
         let recorded = self.state.bases();
-        let contexts = spec.contexts.values().filter_map(|source| match source {
-            ContextSource::Image(reference) => Some(reference),
-            _ => None,
-        });
-        for reference in sources.external.images.keys().chain(contexts) {
+        for reference in references(spec, sources) {
             self.base(spec, reference, &recorded, &mut bases).await;
         }
         if matches!(self.memory, Memory::Renew | Memory::Verify) && !bases.learned.is_empty() {
@@ -200,16 +196,29 @@ impl World {
         });
         let unverifiable = current.sources.external.unverifiable.keys().cloned().chain(remote);
         let unverifiable = unverifiable.filter(|_| !spec.assume_fixed).collect();
+        let bases =
+            references(spec, &current.sources).filter_map(|base| ImageRef::parse(base).ok());
+        let bases = bases.map(|base| base.canonical().to_owned()).collect();
         InputFacts {
             key: current.key,
             built,
             last,
             changes: changes.unwrap_or_default(),
             unverifiable,
+            bases,
             unknown_bases: current.unknown_bases,
             notes: current.notes,
         }
     }
+}
+
+/// The images that an image begins with or takes files from.
+fn references<'a>(spec: &'a ImageSpec, sources: &'a Sources) -> impl Iterator<Item = &'a String> {
+    let contexts = spec.contexts.values().filter_map(|source| match source {
+        ContextSource::Image(reference) => Some(reference),
+        _ => None,
+    });
+    sources.external.images.keys().chain(contexts)
 }
 
 /// The last line that says something: where tools put what went wrong.

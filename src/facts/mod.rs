@@ -1,7 +1,7 @@
 //! What is true now, as plain data: inputs, host images, node images, the cluster. Every field may be unknown, with why.
 //! Depends on: names, digest, adapters::node (plain types). Filled by [`gather`] through the adapters; read by `plan`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::digest::change::Change;
 use crate::names::{ConfigDigest, ImageId, Key};
@@ -60,6 +60,8 @@ pub struct InputFacts {
     pub changes: Vec<Change>,
     /// Remote sources whose content cannot be known without building.
     pub unverifiable: Vec<String>,
+    /// The images that it begins with or takes files from, by their canonical names.
+    pub bases: BTreeSet<String>,
     /// Base images that only the builder can tell.
     pub unknown_bases: Vec<String>,
     /// What is to be said about base images.

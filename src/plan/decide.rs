@@ -58,6 +58,7 @@ pub fn decide(step: &Step, file: &TaskFile, facts: &Facts, force: bool) -> Decis
             Known::Yes(ClusterState::Absent) => Decision::Skip(Reason::ClusterAbsent),
             _ => Decision::run(Reason::Unconditional),
         },
+        Step::Compile(_) => Decision::run(Reason::CompiledMeanwhile),
         Step::CargoTest(_) | Step::Run { .. } | Step::Task(_) => {
             Decision::run(Reason::Unconditional)
         }

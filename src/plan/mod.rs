@@ -5,9 +5,11 @@ use crate::facts::Facts;
 use crate::taskfile::model::{ClusterAction, Step, TaskFile};
 
 mod decide;
+mod order;
 mod reason;
 
 pub use decide::{Decision, decide};
+pub use order::order;
 pub use reason::{NodesDiffer, Reason};
 
 /// The steps of a run with what is expected of each.
@@ -26,9 +28,12 @@ pub struct Planned {
     pub step: Step,
     /// What will be done, by what is known now.
     pub decision: Decision,
+    /// The places of the earlier steps that it waits for.
+    pub after: Vec<usize>,
 }
 
-/// The steps that a list stands for: tasks replaced by their steps, and the cluster first where a step needs one.
+/// The steps that a list stands for: tasks replaced by their steps, the cluster first where a step needs one, and compiling
+/// of tests as early as it can begin.
 #[must_use]
 pub fn expand(file: &TaskFile, steps: &[Step]) -> Vec<Step> {
     let mut flat = file.flatten(steps);
@@ -37,7 +42,18 @@ pub fn expand(file: &TaskFile, steps: &[Step]) -> Vec<Step> {
     if loads && !says_itself {
         flat.insert(0, Step::Cluster(ClusterAction::Ensure));
     }
-    flat
+    let mut expanded = Vec::with_capacity(flat.len() + 1);
+    // Where nothing but compiling happens before a test, the test itself does that.
+    for part in flat.split_inclusive(|step| matches!(step, Step::Run { .. })) {
+        let is_other = |step: &Step| !matches!(step, Step::CargoTest(_) | Step::Run { .. });
+        let tests = part.iter().enumerate().filter(|(at, _)| part[..*at].iter().any(is_other));
+        expanded.extend(tests.filter_map(|(_, step)| match step {
+            Step::CargoTest(test) => Some(Step::Compile(test.clone())),
+            _ => None,
+        }));
+        expanded.extend_from_slice(part);
+    }
+    expanded
 }
 
 /// Decides about every step. A step behind one that will run is decided on what that one will have changed.
@@ -65,9 +81,28 @@ pub fn plan(name: &str, file: &TaskFile, steps: &[Step], facts: &Facts, force: b
         if let Some(because) = decide::predict(&step, &decision, &mut facts) {
             changed.push((step.clone(), because));
         }
-        planned.push(Planned { step, decision });
+        planned.push(Planned { step, decision, after: Vec::new() });
+    }
+    compile_beside_others(&mut planned);
+    let steps: Vec<Step> = planned.iter().map(|planned| planned.step.clone()).collect();
+    for (planned, after) in planned.iter_mut().zip(order(file, &steps, &facts)) {
+        planned.after = after;
     }
     Plan { name: name.to_owned(), steps: planned }
+}
+
+/// Asks cargo twice only where something else takes time meanwhile.
+fn compile_beside_others(planned: &mut [Planned]) {
+    let is_work = |planned: &Planned| {
+        matches!(planned.step, Step::Build { .. } | Step::Load { .. } | Step::Cluster(_))
+            && matches!(planned.decision, Decision::Run { .. })
+    };
+    if planned.iter().any(is_work) {
+        return;
+    }
+    for planned in planned.iter_mut().filter(|one| matches!(one.step, Step::Compile(_))) {
+        planned.decision = Decision::Skip(Reason::CompiledByTest);
+    }
 }
 
 fn affects(earlier: &Step, later: &Step) -> bool {

@@ -1,6 +1,6 @@
 //! Decisions as a table: one world where everything is up to date, and one change to it per row.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::{Decision, NodesDiffer, Reason, decide, expand, plan};
@@ -57,6 +57,7 @@ fn sound(name: &str, digit: char) -> ImageFacts {
             changes: Vec::new(),
             unverifiable: Vec::new(),
             last: None,
+            bases: BTreeSet::new(),
             unknown_bases: Vec::new(),
             notes: Vec::new(),
         }),
@@ -629,4 +630,96 @@ fn reasons_are_worded_for_people() {
         codes.insert(reason.code());
     }
     assert_eq!(codes.len(), 25, "every reason has a row and a code of its own: {codes:?}");
+}
+
+/// What each step waits for, as `kind object: kind object, …`.
+fn waits(world: &World, steps: &[Step]) -> Vec<String> {
+    let plan = plan("it", &world.file, steps, &world.facts, false);
+    let name = |at: usize| {
+        let step = &plan.steps[at].step;
+        format!("{} {}", step.kind(), step.object())
+    };
+    let line = |at: usize| {
+        let after: Vec<String> = plan.steps[at].after.iter().map(|at| name(*at)).collect();
+        format!("{}: {}", name(at), after.join(", "))
+    };
+    (0..plan.steps.len()).map(line).collect()
+}
+
+fn cargo_test(name: &str) -> Step {
+    Step::CargoTest(CargoTest { test: name.to_owned(), ..CargoTest::default() })
+}
+
+fn command() -> Step {
+    Step::Run { argv: vec!["make".to_owned()] }
+}
+
+#[test]
+fn only_what_is_needed_is_waited_for() {
+    let mut world = World::sound();
+    world.edited();
+    let steps = [build("app"), build("app.fast"), load("app"), load("app.fast"), cargo_test("it")];
+    let expected = [
+        "compile it: ",
+        "cluster create: ",
+        "build app: ",
+        "build app.fast: ",
+        "load app: cluster create, build app",
+        "load app.fast: cluster create, build app.fast, load app",
+        "cargo-test it: compile it, cluster create, build app, build app.fast, load app, load app.fast",
+    ];
+    assert_eq!(waits(&world, &steps), expected);
+
+    // One that begins with the other, and one of which nobody knows.
+    let fast = world.facts.images.get_mut(&id("app.fast")).unwrap();
+    let Known::Yes(inputs) = &mut fast.inputs else { panic!() };
+    inputs.bases.insert("docker.io/library/app:test".to_owned());
+    assert_eq!(waits(&world, &[build("app"), build("app.fast")])[1], "build app.fast: build app");
+    assert_eq!(waits(&world, &[build("app.fast"), build("app")])[1], "build app: ");
+    world.facts.images.get_mut(&id("app.fast")).unwrap().inputs = unknown();
+    assert_eq!(waits(&world, &[build("app"), build("app.fast")])[1], "build app.fast: build app");
+
+    // What was to be loaded is loaded before it is built again.
+    assert_eq!(waits(&world, &[load("app"), build("app")])[2], "build app: load app");
+    assert_eq!(waits(&world, &[delete(), ensure()])[1], "cluster create: cluster delete");
+    assert_eq!(waits(&world, &[load("app"), delete()])[1], "cluster delete: load app");
+}
+
+#[test]
+fn commands_and_tests_wait_for_all_and_all_wait_for_them() {
+    let world = World::sound();
+    let steps = [command(), build("app"), cargo_test("one"), build("app.fast"), cargo_test("two")];
+    let expected = [
+        "run make: ",
+        "compile one: run make",
+        "compile two: run make, compile one",
+        "build app: run make",
+        "cargo-test one: run make, compile one, compile two, build app",
+        "build app.fast: run make, cargo-test one",
+        "cargo-test two: run make, compile one, compile two, build app, cargo-test one, build app.fast",
+    ];
+    assert_eq!(waits(&world, &steps), expected);
+    // Behind a command that may have written them, sources are compiled again.
+    let steps = [build("app"), cargo_test("one"), command(), build("app"), cargo_test("two")];
+    let all = waits(&world, &steps);
+    assert_eq!(all[0], "compile one: ");
+    assert_eq!(all[4], "compile two: compile one, run make");
+}
+
+#[test]
+fn tests_are_compiled_beforehand_where_something_else_takes_time() {
+    let steps = [build("app"), cargo_test("it")];
+    let skipped = "compile it: skip [compiled-by-test] nothing else takes time: the test does it";
+    let runs = "cargo-test it: run [unconditional] runs every time";
+    let up_to_date = "build app: skip [up-to-date] inputs unchanged, key aaaaaaaaaaaa";
+    check_plan(&steps, |_| {}, &[skipped, up_to_date, runs]);
+    let compiled = "compile it: run [compiled-meanwhile] while the other steps run";
+    let built = "build app: run [inputs-changed] inputs changed: key aaaaaaaaaaaa → bbbbbbbbbbbb";
+    check_plan(&steps, World::edited, &[compiled, built, runs]);
+    check_plan(&[cargo_test("it")], |_| {}, &[runs]);
+    check_plan(
+        &[command(), cargo_test("it")],
+        |_| {},
+        &["run make: run [unconditional] runs every time", runs],
+    );
 }

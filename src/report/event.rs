@@ -36,6 +36,8 @@ pub enum Outcome {
     Skipped,
     /// It failed.
     Failed,
+    /// It was ended, since another step failed.
+    Stopped,
     /// An earlier failure kept it from being started.
     NotReached,
 }
@@ -192,6 +194,8 @@ pub enum EventKind {
     RunFinished {
         /// Whether every step is done or was skipped.
         ok: bool,
+        /// The steps that decided how long it took, in their order: each waited for the one before it.
+        chain: Vec<(StepName, Duration)>,
     },
 }
 

@@ -62,9 +62,14 @@ impl Lines {
                 lines.push(stamped(value, elapsed));
                 return lines;
             }
-            EventKind::RunFinished { ok } => {
+            EventKind::RunFinished { ok, chain } => {
                 let mut lines = self.rest(|_| true, elapsed);
-                lines.push(stamped(json!({"event": "run-finished", "ok": ok}), elapsed));
+                let chain: Vec<Value> = chain
+                    .iter()
+                    .map(|(name, took)| json!({"step": step(name), "seconds": took.as_secs_f64()}))
+                    .collect();
+                let finished = json!({"event": "run-finished", "ok": ok, "chain": chain});
+                lines.push(stamped(finished, elapsed));
                 return lines;
             }
         };
@@ -217,6 +222,7 @@ fn word(outcome: Outcome) -> &'static str {
         Outcome::Done => "done",
         Outcome::Skipped => "skipped",
         Outcome::Failed => "failed",
+        Outcome::Stopped => "stopped",
         Outcome::NotReached => "not-reached",
     }
 }
@@ -239,7 +245,7 @@ mod tests {
                     code: "",
                     took: Duration::ZERO,
                 },
-                "all" => EventKind::RunFinished { ok: true },
+                "all" => EventKind::RunFinished { ok: true, chain: Vec::new() },
                 stream => {
                     EventKind::Output { step, stderr: stream == "err", bytes: bytes.to_vec() }
                 }

@@ -1,6 +1,7 @@
 //! A run for people: one line per decision, a line that moves on a terminal, a summary at the end.
 //! Depends on: report::{event, json, Ui}, indicatif.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::Duration;
 
@@ -9,6 +10,9 @@ use owo_colors::Style;
 
 use super::event::{Event, EventKind, LoadReport, Outcome, StepName};
 use super::{Ui, json};
+
+/// What takes less is shown as no time at all.
+const SHOWN: Duration = Duration::from_millis(5);
 
 struct Row {
     step: StepName,
@@ -20,6 +24,8 @@ struct Row {
 struct Lines {
     ui: Ui,
     bar: Option<ProgressBar>,
+    /// What the steps that are under way say, by their places.
+    under_way: BTreeMap<usize, String>,
     rows: Vec<Row>,
 }
 
@@ -30,7 +36,7 @@ pub fn reporter(ui: Ui) -> Box<dyn FnMut(Event) + Send> {
         let mut lines = json::Lines::default();
         return Box::new(move |event| lines.take(&event).iter().for_each(|line| ui.answer(line)));
     }
-    let mut lines = Lines { ui, bar: None, rows: Vec::new() };
+    let mut lines = Lines { ui, bar: None, under_way: BTreeMap::new(), rows: Vec::new() };
     Box::new(move |event| lines.take(event))
 }
 
@@ -46,10 +52,7 @@ impl Lines {
             }
             EventKind::Note { step, text, detail } => self.note(&step, &text, detail),
             EventKind::Bytes { step, bytes } => {
-                if let Some(bar) = &self.bar {
-                    let size = indicatif::DecimalBytes(bytes);
-                    bar.set_message(format!("{} {}: {size}", step.kind, step.object));
-                }
+                self.moves(&step, &indicatif::DecimalBytes(bytes).to_string());
             }
             EventKind::Loaded { report, .. } if self.ui.explains => {
                 explained(&report).iter().for_each(|line| self.line(line));
@@ -59,41 +62,58 @@ impl Lines {
             EventKind::StepFinished { step, outcome, detail, took, .. } => {
                 self.finished(Row { step, outcome, detail, took });
             }
-            EventKind::RunFinished { ok } => self.summary(ok, event.elapsed),
+            EventKind::RunFinished { ok, chain } => self.summary(ok, &chain, event.elapsed),
         }
     }
 
     fn started(&mut self, step: &StepName, reason: &str) {
         let arrow = self.ui.paint("→", Style::new().cyan());
         self.line(&format!("{arrow} {} {}: {reason}", step.kind, step.object));
-        if self.ui.draws && !self.ui.quiet {
+        if self.ui.draws && !self.ui.quiet && self.bar.is_none() {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
             if let Ok(style) = ProgressStyle::with_template("  {spinner} {wide_msg} {elapsed}") {
                 bar.set_style(style);
             }
-            bar.set_message(format!("{} {}", step.kind, step.object));
             bar.enable_steady_tick(Duration::from_millis(100));
             self.bar = Some(bar);
         }
+        self.moves(step, "");
     }
 
-    fn note(&self, step: &StepName, text: &str, detail: bool) {
+    fn note(&mut self, step: &StepName, text: &str, detail: bool) {
         if !detail || self.ui.verbose {
             self.line(&format!("  {text}"));
-        } else if let Some(bar) = &self.bar {
-            bar.set_message(format!("{} {}: {text}", step.kind, step.object));
+        } else {
+            self.moves(step, text);
+        }
+    }
+
+    /// What a step is about just now, on the line that moves.
+    fn moves(&mut self, step: &StepName, text: &str) {
+        let colon = if text.is_empty() { "" } else { ": " };
+        let text = format!("{} {}{colon}{text}", step.kind, step.object);
+        self.under_way.insert(step.index, text);
+        self.draw();
+    }
+
+    fn draw(&self) {
+        if let Some(bar) = &self.bar {
+            let texts: Vec<&str> = self.under_way.values().map(String::as_str).collect();
+            bar.set_message(texts.join(" · "));
         }
     }
 
     fn finished(&mut self, row: Row) {
-        if let Some(bar) = self.bar.take() {
+        self.under_way.remove(&row.step.index);
+        self.draw();
+        if let Some(bar) = self.bar.take_if(|_| self.under_way.is_empty()) {
             bar.finish_and_clear();
         }
         let (mark, style) = match row.outcome {
             Outcome::Done => ("✓", Style::new().green()),
             Outcome::Skipped => ("·", Style::new().dimmed()),
             Outcome::Failed => ("✗", Style::new().red().bold()),
-            Outcome::NotReached => (" ", Style::new().dimmed()),
+            Outcome::Stopped | Outcome::NotReached => (" ", Style::new().dimmed()),
         };
         let mark = self.ui.paint(mark, style);
         let StepName { kind, object, .. } = &row.step;
@@ -109,12 +129,16 @@ impl Lines {
             Outcome::Failed => {
                 self.line(&format!("{mark} {kind} {object} failed after {}", seconds(row.took)))
             }
+            Outcome::Stopped => {
+                self.line(&format!("{mark} {kind} {object} stopped after {}", seconds(row.took)))
+            }
             Outcome::NotReached => {}
         }
         self.rows.push(row);
     }
 
-    fn summary(&self, ok: bool, elapsed: Duration) {
+    fn summary(&mut self, ok: bool, chain: &[(StepName, Duration)], elapsed: Duration) {
+        self.rows.sort_by_key(|row| row.step.index);
         let width = |part: fn(&Row) -> usize| self.rows.iter().map(part).max().unwrap_or(0);
         let (kinds, objects) =
             (width(|row| row.step.kind.len()), width(|row| row.step.object.chars().count()));
@@ -124,22 +148,28 @@ impl Lines {
                 Outcome::Done => ("done", seconds(*took)),
                 Outcome::Skipped => ("skipped", String::new()),
                 Outcome::Failed => ("failed", seconds(*took)),
+                Outcome::Stopped => ("stopped", seconds(*took)),
                 Outcome::NotReached => ("not run", String::new()),
             };
             let (kind, object) = (step.kind, &step.object);
             let line = format!("  {kind:kinds$}  {object:objects$}  {word:7}  {time:>8}  {detail}");
             self.line(line.trim_end());
         }
-        let slowest = self.rows.iter().max_by_key(|row| row.took).filter(|row| !row.took.is_zero());
         let word = if ok {
             self.ui.paint("ok", Style::new().green())
         } else {
             self.ui.paint("failed", Style::new().red())
         };
-        let most = slowest.map_or(String::new(), |row| {
-            format!(", most of it in {} {} ({})", row.step.kind, row.step.object, seconds(row.took))
-        });
-        self.line(&format!("{word} in {}{most}", seconds(elapsed)));
+        let decided: Vec<String> = chain
+            .iter()
+            .filter(|(_, took)| *took >= SHOWN)
+            .map(|(step, took)| format!("{} {} ({})", step.kind, step.object, seconds(*took)))
+            .collect();
+        let decided = match decided.as_slice() {
+            [] => String::new(),
+            steps => format!(", decided by {}", steps.join(", ")),
+        };
+        self.line(&format!("{word} in {}{decided}", seconds(elapsed)));
     }
 
     fn pass_on(&self, stderr: bool, bytes: &[u8]) {

@@ -8,11 +8,13 @@ mod failure;
 pub mod json;
 mod lines;
 mod tables;
+mod timeline;
 mod why;
 
 pub use failure::print_failure;
 pub use lines::reporter;
 pub use tables::{StatusRow, print_list, print_plan, print_status};
+pub use timeline::Timeline;
 pub use why::{Explained, print_between, print_explained, print_why};
 
 /// How to speak.

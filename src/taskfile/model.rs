@@ -215,7 +215,7 @@ pub enum VolatileArg {
 pub struct Task {
     /// One line for `tg --list`.
     pub description: Option<String>,
-    /// What it does, in order.
+    /// What it does. Where one step needs another, that comes before it.
     pub steps: Vec<Step>,
 }
 
@@ -238,6 +238,8 @@ pub enum Step {
         /// Always, or where a node differs.
         when: When,
     },
+    /// Compile what a later `cargo test` runs. No task file names it: a run adds it, so that it happens beside other steps.
+    Compile(CargoTest),
     /// Run `cargo test`.
     CargoTest(CargoTest),
     /// Create or delete the cluster.
@@ -319,6 +321,7 @@ impl Step {
         match self {
             Self::Build { .. } => "build",
             Self::Load { .. } => "load",
+            Self::Compile(_) => "compile",
             Self::CargoTest(_) => "cargo-test",
             Self::Cluster(_) => "cluster",
             Self::Run { .. } => "run",
@@ -331,7 +334,7 @@ impl Step {
     pub fn object(&self) -> String {
         match self {
             Self::Build { image, .. } | Self::Load { image, .. } => image.to_string(),
-            Self::CargoTest(test) => test.test.clone(),
+            Self::Compile(test) | Self::CargoTest(test) => test.test.clone(),
             Self::Cluster(ClusterAction::Ensure) => "create".to_owned(),
             Self::Cluster(ClusterAction::Delete) => "delete".to_owned(),
             Self::Run { argv } => argv.join(" "),

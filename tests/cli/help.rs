@@ -26,7 +26,7 @@ fn the_help_shows_commands_and_options() {
 
     Commands:
       test             Run the task test-TIER: kind, cached or fast
-      run              Run a task
+      run              Run tasks, one behind the other
       build            Build images, whether or not their inputs changed
       build-if-needed  Build images whose inputs changed
       rebuild          Build images without the builder's cache
@@ -65,6 +65,17 @@ fn the_help_shows_commands_and_options() {
               Read every file and ask every node again, whatever is remembered of them
               
               [env: TG_VERIFY=]
+
+      -j, --jobs <N>
+              How many images may be built at a time, instead of as many as there are processors
+              
+              [env: TG_JOBS=]
+
+      -k, --keep-going
+              When tests fail, run what does not need them all the same
+
+          --timeline <FILE>
+              Draw when each step ran (.svg), or write a trace for a browser (.json)
 
           --cluster <NAME>
               The Kind cluster, instead of the one that the task file names
