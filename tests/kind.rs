@@ -4,6 +4,8 @@
 
 use support::{Project, answer_of, output};
 
+#[path = "kind/at_once.rs"]
+mod at_once;
 mod support;
 
 /// What the CRI of a node has under the project's tag: the config digest.

@@ -82,6 +82,7 @@ async fn delete_cluster(world: &World) -> Result<(), Failure> {
         world,
         emitter: &emitter,
         run: String::new(),
+        command: "clean".to_owned(),
         images: Vec::new(),
         extra: Vec::new(),
         color: false,

@@ -62,6 +62,7 @@ pub(crate) async fn run(context: &Context, world: &World, request: Request) -> R
         world,
         emitter: &emitter,
         run: id.clone(),
+        command: plan.name.clone(),
         images,
         extra: request.extra,
         color: context.ui.color,

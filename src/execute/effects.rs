@@ -12,12 +12,13 @@ use crate::taskfile::model::{BuildCache, CargoTest, ClusterAction, Step};
 pub trait Effects {
     /// Looks again at what one step is about.
     async fn observe(&self, step: &Step) -> Facts;
-    /// Builds an image.
+    /// Builds an image, also when another tg has just done so if that `is_forced`.
     async fn build(
         &self,
         name: &StepName,
         image: &ImageId,
         cache: BuildCache,
+        is_forced: bool,
     ) -> Result<String, Failure>;
     /// Loads an image, as it was last looked at, into nodes and verifies it there.
     async fn load(

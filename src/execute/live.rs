@@ -10,14 +10,15 @@ use crate::adapters::cluster;
 use crate::adapters::process::{self, Command, ProcessError, Stream};
 use crate::error::{Failure, Kind};
 use crate::facts::gather::{World, chain};
-use crate::facts::record::Creating;
 use crate::facts::{Facts, Known};
 use crate::names::ImageId;
 use crate::report::event::{Emitter, EventKind, StepName};
 use crate::taskfile::model::{BuildCache, CargoTest, ClusterAction, Step};
 
 mod build;
+mod lifecycle;
 mod load;
+mod lock;
 mod tests;
 mod told;
 mod transfer;
@@ -34,6 +35,8 @@ pub struct Live<'a> {
     pub emitter: &'a Emitter,
     /// The id of the run.
     pub run: String,
+    /// What was asked for, for others who wait for it.
+    pub command: String,
     /// The images of this run, for the tests' environment.
     pub images: Vec<ImageId>,
     /// Arguments after `--`.
@@ -52,8 +55,9 @@ impl Effects for Live<'_> {
         name: &StepName,
         image: &ImageId,
         cache: BuildCache,
+        is_forced: bool,
     ) -> Result<String, Failure> {
-        self.build_image(name, image, cache).await
+        self.build_image(name, image, cache, is_forced).await
     }
 
     async fn load(
@@ -68,7 +72,7 @@ impl Effects for Live<'_> {
 
     async fn cluster(&self, name: &StepName, action: ClusterAction) -> Result<String, Failure> {
         match action {
-            ClusterAction::Delete => self.delete_cluster().await,
+            ClusterAction::Delete => self.delete_cluster(name).await,
             ClusterAction::Ensure => self.create_cluster(name).await,
         }
     }
@@ -157,62 +161,6 @@ impl Live<'_> {
             }
         }
         Ok(environment)
-    }
-
-    async fn create_cluster(&self, name: &StepName) -> Result<String, Failure> {
-        let (world, spec) = (self.world, &self.world.file.cluster);
-        let kubeconfig = self.kubeconfig_path();
-        let record = |creating, containers| {
-            let written = world.state.record_cluster(&spec.name, creating, containers);
-            written.map_err(|error| Failure::new(Kind::Internal, error))
-        };
-        record(Some(Creating::now()), Vec::new())?;
-        let config = spec.config.as_deref();
-        let command =
-            cluster::create_command(&spec.name, &kubeconfig, config, spec.node_image.as_deref());
-        let created = process::output(&command, &world.interrupt).await;
-        if let Err(error) = created {
-            // What this run began, this run removes; also when it was interrupted, so without listening to that.
-            let delete = cluster::delete_command(&spec.name, &kubeconfig);
-            let deleted = process::output(&delete, &crate::interrupt::Interrupt::default()).await;
-            let left = world.engine.nodes(&spec.name).await;
-            // A record without containers would later claim a cluster that somebody else makes under this name.
-            if deleted.is_ok() || left.is_ok_and(|nodes| nodes.is_empty()) {
-                world.state.forget_cluster(&spec.name);
-            }
-            return Err(self.cluster_failure(error.into()));
-        }
-        let nodes = world.engine.nodes(&spec.name).await;
-        let nodes = nodes.map_err(|error| Failure::new(Kind::Docker, error))?;
-        record(None, nodes.iter().map(|node| node.id.clone()).collect())?;
-        self.note(name, "nodes are up; waiting until they are ready", false);
-        let text = std::fs::read_to_string(&kubeconfig)
-            .map_err(|error| Failure::new(Kind::Cluster, error))?;
-        let ready = cluster::wait_ready(&text, world.engine.host(), &world.interrupt).await;
-        ready.map_err(|error| self.cluster_failure(error))?;
-        Ok(format!("{} node{}", nodes.len(), if nodes.len() == 1 { "" } else { "s" }))
-    }
-
-    async fn delete_cluster(&self) -> Result<String, Failure> {
-        let (world, name) = (self.world, &self.world.file.cluster.name);
-        let nodes =
-            world.engine.nodes(name).await.map_err(|error| Failure::new(Kind::Docker, error))?;
-        if nodes.is_empty() {
-            world.state.forget_cluster(name);
-            return Ok("was not there".to_owned());
-        }
-        if !world.is_ours(&nodes) {
-            return Err(Failure::said(
-                Kind::Refused,
-                format!("tg did not make the cluster `{name}` and leaves it alone"),
-            )
-            .hint(format!("kind delete cluster --name {name}")));
-        }
-        let command = cluster::delete_command(name, &self.kubeconfig_path());
-        let deleted = process::output(&command, &world.interrupt).await;
-        deleted.map_err(|error| self.cluster_failure(error.into()))?;
-        world.state.forget_cluster(name);
-        Ok(format!("{} nodes removed", nodes.len()))
     }
 
     fn cluster_failure(&self, error: cluster::ClusterError) -> Failure {

@@ -213,7 +213,9 @@ async fn perform(
         Err(interrupted(run.interrupt.signal().unwrap_or(2)))
     } else {
         match step {
-            Step::Build { image, cache, .. } => effects.build(name, image, *cache).await,
+            Step::Build { image, cache, .. } => {
+                effects.build(name, image, *cache, *reason == Reason::Forced).await
+            }
             Step::Load { image, .. } => effects.load(name, image, nodes, facts).await,
             Step::Cluster(action) => effects.cluster(name, *action).await,
             Step::Compile(test) => effects.compile(name, test).await,

@@ -81,6 +81,7 @@ impl Effects for Recorder<'_> {
         _: &StepName,
         image: &ImageId,
         cache: BuildCache,
+        _: bool,
     ) -> Result<String, Failure> {
         let (under_way, most) = self.builds.get();
         self.builds.set((under_way + 1, most.max(under_way + 1)));

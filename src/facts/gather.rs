@@ -181,10 +181,16 @@ impl World {
     ) -> Known<ClusterState> {
         let nodes = match containers {
             Err(why) => return Known::Unknown(why),
-            Ok(nodes) if nodes.is_empty() => return Known::Yes(ClusterState::Absent),
             Ok(nodes) => nodes,
         };
         let record = self.state.cluster(&self.file.cluster.name);
+        let maker = record.as_ref().and_then(|record| record.creating).map(|creating| creating.pid);
+        if let Some(pid) = maker.filter(|pid| is_alive(*pid) && *pid != std::process::id()) {
+            return Known::Yes(ClusterState::BeingMade { pid });
+        }
+        if nodes.is_empty() {
+            return Known::Yes(ClusterState::Absent);
+        }
         let ours = self.is_ours(&nodes);
         let abandoned = record
             .and_then(|record| record.creating)

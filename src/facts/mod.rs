@@ -104,6 +104,11 @@ pub enum ClusterState {
         /// Names of the node containers.
         nodes: Vec<String>,
     },
+    /// Another tg is making it.
+    BeingMade {
+        /// Its process id.
+        pid: u32,
+    },
     /// Containers are there, but the cluster cannot be used.
     Broken {
         /// What is wrong, one line.

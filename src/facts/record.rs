@@ -107,6 +107,14 @@ impl State {
         self.base.join("clusters").join(cluster).join("cluster.json")
     }
 
+    /// The file that a tg locks while it makes or deletes a cluster. It stays when the cluster goes, and so does what it locks.
+    ///
+    /// # Errors
+    /// What the system said when it could not be opened.
+    pub fn cluster_lock(&self, name: &str) -> std::io::Result<File> {
+        lock_file(&self.base.join("locks").join(name))
+    }
+
     /// What is remembered of a cluster.
     #[must_use]
     pub fn cluster(&self, name: &str) -> Option<ClusterRecord> {
@@ -207,6 +215,11 @@ impl State {
         let record = AccessRecord { schema: SCHEMA, containers, kubeconfig: kubeconfig.to_owned() };
         write_hint(&self.access_file(cluster), &serde_json::to_vec(&record)?)
     }
+}
+
+fn lock_file(path: &Path) -> std::io::Result<File> {
+    std::fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
+    File::options().create(true).truncate(false).read(true).write(true).open(path)
 }
 
 /// The files of a directory, the newest first.

@@ -144,6 +144,9 @@ fn load(
     match &facts.cluster {
         Known::Yes(ClusterState::Ready { .. } | ClusterState::Running { .. }) => {}
         Known::Yes(ClusterState::Absent) => return Decision::Blocked(Reason::ClusterAbsent),
+        Known::Yes(ClusterState::BeingMade { pid }) => {
+            return Decision::Blocked(Reason::ClusterBeingMade(*pid));
+        }
         Known::Yes(ClusterState::Broken { why, ours }) => {
             let (why, ours) = (why.clone(), *ours);
             return Decision::Blocked(Reason::ClusterBroken { why, ours });
@@ -209,6 +212,9 @@ fn cluster(file: &TaskFile, facts: &Facts) -> Decision {
             Decision::Blocked(Reason::MayNotCreate)
         }
         Known::Yes(ClusterState::Absent) => Decision::run(Reason::ClusterAbsent),
+        Known::Yes(ClusterState::BeingMade { pid }) => {
+            Decision::run(Reason::ClusterBeingMade(*pid))
+        }
         Known::Yes(ClusterState::Broken { why, ours }) => {
             Decision::Blocked(Reason::ClusterBroken { why: why.clone(), ours: *ours })
         }

@@ -126,6 +126,8 @@ pub enum Reason {
     },
     /// There is no cluster of that name.
     ClusterAbsent,
+    /// Another tg, by its process id, is making the cluster.
+    ClusterBeingMade(u32),
     /// The cluster is up.
     ClusterReady {
         /// How many nodes it has.
@@ -184,6 +186,7 @@ impl Reason {
             Self::NodesDiffer(_) => "nodes-differ",
             Self::NodesHave { .. } => "nodes-have",
             Self::ClusterAbsent => "cluster-absent",
+            Self::ClusterBeingMade(_) => "cluster-being-made",
             Self::ClusterReady { .. } => "cluster-ready",
             Self::ClusterRunning { .. } => "cluster-running",
             Self::ClusterBroken { .. } => "cluster-broken",
@@ -252,6 +255,7 @@ impl fmt::Display for Reason {
                 write!(f, "all {nodes} nodes have {}", image.short())
             }
             Self::ClusterAbsent => f.write_str("there is no such cluster"),
+            Self::ClusterBeingMade(pid) => write!(f, "process {pid} is making it"),
             Self::ClusterReady { nodes: 1 } => f.write_str("1 node ready"),
             Self::ClusterReady { nodes } => write!(f, "{nodes} nodes ready"),
             Self::ClusterRunning { nodes: 1 } => f.write_str("1 node running"),

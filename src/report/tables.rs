@@ -157,6 +157,7 @@ pub fn print_status(ui: Ui, file: &TaskFile, facts: &Facts, rows: &[StatusRow<'_
 fn cluster_text(facts: &Facts) -> String {
     match &facts.cluster {
         Known::Yes(ClusterState::Absent) => "absent".to_owned(),
+        Known::Yes(ClusterState::BeingMade { pid }) => format!("process {pid} is making it"),
         Known::Yes(ClusterState::Ready { nodes }) => format!("ready, {}", nodes.join(", ")),
         Known::Yes(ClusterState::Running { nodes }) => format!("running, {}", nodes.join(", ")),
         Known::Yes(ClusterState::Broken { why, .. }) => format!("cannot be used: {why}"),

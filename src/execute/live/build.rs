@@ -1,8 +1,7 @@
 //! Building so that the built bytes are the hashed bytes: an aliased context with generations, a private tag, a second look.
-//! Depends on: facts, adapters, digest, report::event, error.
+//! Depends on: plan, facts, adapters, digest, report::event, error.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,8 +17,11 @@ use crate::execute::interrupted;
 use crate::facts::gather::{World, chain};
 use crate::facts::inputs::Current;
 use crate::names::{ConfigDigest, ImageId};
+use crate::plan::{Decision, decide};
 use crate::report::event::StepName;
-use crate::taskfile::model::{BuildCache, ContextSource, ImageSpec, SecretSource, VolatileArg};
+use crate::taskfile::model::{
+    BuildCache, ContextSource, ImageSpec, SecretSource, Step, VolatileArg, When,
+};
 
 /// How often a build is begun when files change under it.
 const ATTEMPTS: usize = 3;
@@ -101,12 +103,21 @@ impl Live<'_> {
         name: &StepName,
         image: &ImageId,
         cache: BuildCache,
+        is_forced: bool,
     ) -> Result<String, Failure> {
         let Some(spec) = self.world.file.images.get(image) else {
             return Err(Failure::said(Kind::TaskFile, format!("unknown image `{image}`")));
         };
         self.check_secrets(spec)?;
-        let _lock = self.lock_build(name, spec).await?;
+        // Both would use one set of aliases.
+        let lock = self.world.state.build_lock(&spec.id);
+        let held = self.lock(name, lock, &format!("builds `{image}`")).await?;
+        if held.waited
+            && !is_forced
+            && let Some(built) = self.is_built(image).await
+        {
+            return Ok(built);
+        }
         let volatile = self.volatile_args(spec).await?;
         let mut current = self.look(spec).await?;
         let mut moved = Vec::new();
@@ -149,26 +160,15 @@ impl Live<'_> {
         Err(Failure::said(Kind::Build, message).hint(hint))
     }
 
-    /// Lets no other tg build this image at the same time: both would use one set of aliases.
-    async fn lock_build(&self, name: &StepName, spec: &ImageSpec) -> Result<File, Failure> {
-        let internal = |error: std::io::Error| Failure::new(Kind::Internal, error);
-        let lock = self.world.state.build_lock(&spec.id).map_err(internal)?;
-        if lock.try_lock().is_ok() {
-            return Ok(lock);
+    /// Whether another tg has just built what is wanted.
+    async fn is_built(&self, image: &ImageId) -> Option<String> {
+        let (image, when, cache) = (image.clone(), When::IfNeeded, BuildCache::Use);
+        let step = Step::Build { image, when, cache };
+        let facts = self.world.gather(std::slice::from_ref(&step)).await;
+        match decide(&step, &self.world.file, &facts, false) {
+            Decision::Skip(reason) => Some(format!("another tg built it: {reason}")),
+            _ => None,
         }
-        self.note(name, format!("waiting for another tg that builds `{}`", spec.id), false);
-        let waiting = lock.try_clone().map_err(internal)?;
-        tokio::select! {
-            // A lock is the open file's, which both handles are.
-            locked = tokio::task::spawn_blocking(move || waiting.lock()) => match locked {
-                Ok(locked) => locked.map_err(internal)?,
-                Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-            },
-            () = self.world.interrupt.requested() => {
-                return Err(interrupted(self.world.interrupt.signal().unwrap_or(2)));
-            }
-        }
-        Ok(lock)
     }
 
     async fn look(&self, spec: &ImageSpec) -> Result<Current, Failure> {

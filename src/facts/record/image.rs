@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
-use super::{SCHEMA, State, keep_newest, newest_first, read, write, write_hint};
+use super::{SCHEMA, State, keep_newest, lock_file, newest_first, read, write, write_hint};
 use crate::digest::manifest::{Manifest, decode, encode};
 use crate::digest::stat_cache::StatCache;
 use crate::digest::tree::{MAIN, Tree, hex};
@@ -83,9 +83,7 @@ impl State {
     /// # Errors
     /// What the system said when it could not be opened.
     pub fn build_lock(&self, id: &ImageId) -> std::io::Result<File> {
-        let path = self.image(id, "lock");
-        std::fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
-        File::options().create(true).truncate(false).read(true).write(true).open(path)
+        lock_file(&self.image(id, "lock"))
     }
 
     /// The last build of an image.
