@@ -86,6 +86,7 @@ async fn delete_cluster(world: &World) -> Result<(), Failure> {
         images: Vec::new(),
         extra: Vec::new(),
         color: false,
+        compiling: tokio::sync::Mutex::default(),
     };
     let step = StepName { index: 0, kind: "cluster", object: world.file.cluster.name.clone() };
     live.cluster(&step, ClusterAction::Delete).await.map(drop)

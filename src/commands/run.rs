@@ -66,6 +66,7 @@ pub(crate) async fn run(context: &Context, world: &World, request: Request) -> R
         images,
         extra: request.extra,
         color: context.ui.color,
+        compiling: tokio::sync::Mutex::default(),
     };
     let run = Run {
         file: &world.file,

@@ -43,6 +43,8 @@ pub struct Live<'a> {
     pub extra: Vec<String>,
     /// Whether children may use colour.
     pub color: bool,
+    /// Held while tests are compiled.
+    pub compiling: tokio::sync::Mutex<()>,
 }
 
 impl Effects for Live<'_> {

@@ -86,3 +86,20 @@ fn a_test_that_does_not_compile_stops_the_builds() {
     let left = output("docker", &["image", "ls", "-q", &project.name]);
     assert_eq!(left, "", "what was not built has no tag");
 }
+
+#[test]
+#[ignore = "needs docker"]
+fn a_context_that_cargo_compiles_into_is_built_once_that_is_done() {
+    let project = project("#[test]\nfn it() {}\n", "1");
+    // Longer than three builds.
+    let script = "use std::time::{Duration, Instant};\nfn main() {\n    println!(\"cargo::rerun-if-changed=build.rs\");\n    let (out, began) = (std::env::var(\"OUT_DIR\").unwrap(), Instant::now());\n    \
+         while began.elapsed() < Duration::from_secs(15) {\n        std::fs::write(format!(\"{out}/now\"), format!(\"{began:?} {:?}\", began.elapsed())).unwrap();\n    }\n}\n";
+    project.write("build.rs", script);
+    project.write("Dockerfile", "FROM debian:bookworm-slim\nCOPY src /src\n");
+    let name = &project.name;
+    project.write("tasks.toml", &format!(
+        "[cluster]\nname = \"{name}\"\n[images.app]\ntag = \"{name}:test\"\n[tasks.all]\nsteps = [{{ build = \"app\" }}, {{ cargo-test = \"it\" }}]\n"
+    ));
+    project.write(".dockerignore", "state\n");
+    project.tg(&["all"]).code(0).says("waiting until the tests are compiled");
+}

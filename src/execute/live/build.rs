@@ -140,6 +140,13 @@ impl Live<'_> {
                     let text = format!("changed while it was built: {what_short}; building again");
                     self.note(name, text, false);
                     (current, moved) = (*now, what);
+                    if self.compiling.try_lock().is_err() {
+                        let text =
+                            "waiting until the tests are compiled: that may be what writes there";
+                        self.note(name, text, false);
+                        drop(self.compiling.lock().await);
+                        current = self.look(spec).await?;
+                    }
                 }
             }
         }

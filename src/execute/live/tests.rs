@@ -25,6 +25,7 @@ impl Live<'_> {
         if self.color {
             command = command.env("CARGO_TERM_COLOR", "always");
         }
+        let _compiling = self.compiling.lock().await;
         let mut printed = Vec::new();
         let status = process::stream(&command, &self.world.interrupt, |_, bytes| {
             let text = String::from_utf8_lossy(bytes);
