@@ -91,17 +91,14 @@ pub fn plan(name: &str, file: &TaskFile, steps: &[Step], facts: &Facts, force: b
     Plan { name: name.to_owned(), steps: planned }
 }
 
-/// Asks cargo twice only where something else takes time meanwhile.
-fn compile_beside_others(planned: &mut [Planned]) {
+/// Asks cargo twice only where something else takes time meanwhile; otherwise the test compiles what it needs.
+fn compile_beside_others(planned: &mut Vec<Planned>) {
     let is_work = |planned: &Planned| {
         matches!(planned.step, Step::Build { .. } | Step::Load { .. } | Step::Cluster(_))
             && matches!(planned.decision, Decision::Run { .. })
     };
-    if planned.iter().any(is_work) {
-        return;
-    }
-    for planned in planned.iter_mut().filter(|one| matches!(one.step, Step::Compile(_))) {
-        planned.decision = Decision::Skip(Reason::CompiledByTest);
+    if !planned.iter().any(is_work) {
+        planned.retain(|planned| !matches!(planned.step, Step::Compile(_)));
     }
 }
 

@@ -53,8 +53,6 @@ pub enum Reason {
     Unconditional,
     /// The tests are compiled while other steps run.
     CompiledMeanwhile,
-    /// Nothing else takes time, so the test itself compiles what it needs.
-    CompiledByTest,
     /// A fact is unknown: then the work is done.
     FactsUnknown(String),
     /// What an `ADD` of a remote source brings cannot be known.
@@ -166,7 +164,6 @@ impl Reason {
             Self::Forced => "forced",
             Self::Unconditional => "unconditional",
             Self::CompiledMeanwhile => "compiled-meanwhile",
-            Self::CompiledByTest => "compiled-by-test",
             Self::FactsUnknown(_) => "facts-unknown",
             Self::Unverifiable(_) => "unverifiable",
             Self::UnknownBases(_) => "unknown-bases",
@@ -201,7 +198,6 @@ impl fmt::Display for Reason {
             Self::Forced => f.write_str("asked for"),
             Self::Unconditional => f.write_str("runs every time"),
             Self::CompiledMeanwhile => f.write_str("while the other steps run"),
-            Self::CompiledByTest => f.write_str("nothing else takes time: the test does it"),
             Self::FactsUnknown(why) => write!(f, "cannot tell: {why}"),
             Self::Unverifiable(sources) => {
                 write!(f, "content of {} is only known by building", sources.join(", "))
