@@ -363,7 +363,7 @@ fn builds_of_one_image_wait_for_each_other() {
     let mut waited = 0;
     for child in children {
         let ran = support::ran(child.wait_with_output().unwrap()).code(0);
-        waited += usize::from(ran.stderr.contains("waiting for another tg that builds `app`"));
+        waited += usize::from(ran.stderr.contains("(tg build), which builds `app`"));
     }
     assert!(waited > 0, "three at once, and none waited");
     assert_eq!(answer_of(&project.tag()), "one");

@@ -33,7 +33,7 @@ pub(crate) async fn cluster(
             let facts = world.gather(std::slice::from_ref(&ensure));
             let facts = until_interrupted(&world.interrupt, facts).await?;
             if recreate && matches!(facts.cluster, Known::Yes(ClusterState::Broken { .. })) {
-                steps.push(Step::Cluster(ClusterAction::Delete));
+                steps.push(Step::Cluster(ClusterAction::DeleteBroken));
             }
             steps.push(ensure);
             "cluster create"

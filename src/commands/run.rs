@@ -194,7 +194,7 @@ async fn commands(world: &World, planned: &Planned, id: &str, extra: &[String]) 
                 cluster::create_command(&file.cluster.name, &kubeconfig, config, image).to_string(),
             ]
         }
-        Step::Cluster(ClusterAction::Delete) => {
+        Step::Cluster(ClusterAction::Delete | ClusterAction::DeleteBroken) => {
             vec![cluster::delete_command(&file.cluster.name, &kubeconfig).to_string()]
         }
         Step::Compile(test) => vec![cargo::compile_command(test, &file.root).to_string()],

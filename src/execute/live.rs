@@ -13,7 +13,7 @@ use crate::facts::gather::{World, chain};
 use crate::facts::{Facts, Known};
 use crate::names::ImageId;
 use crate::report::event::{Emitter, EventKind, StepName};
-use crate::taskfile::model::{BuildCache, CargoTest, ClusterAction, Step};
+use crate::taskfile::model::{BuildCache, CargoTest, ClusterAction, ImageSpec, Step};
 
 mod build;
 mod lifecycle;
@@ -74,7 +74,8 @@ impl Effects for Live<'_> {
 
     async fn cluster(&self, name: &StepName, action: ClusterAction) -> Result<String, Failure> {
         match action {
-            ClusterAction::Delete => self.delete_cluster(name).await,
+            ClusterAction::Delete => self.delete_cluster(name, false).await,
+            ClusterAction::DeleteBroken => self.delete_cluster(name, true).await,
             ClusterAction::Ensure => self.create_cluster(name).await,
         }
     }
@@ -138,31 +139,42 @@ impl Live<'_> {
             let written = self.world.state.write_file(&kubeconfig, text.as_bytes());
             written.map_err(|error| Failure::new(Kind::Internal, error))?;
         }
-        let mut environment = vec![
-            ("KUBECONFIG".to_owned(), kubeconfig.display().to_string()),
-            ("KIND_CLUSTER_NAME".to_owned(), name),
-            ("TG_RUN_ID".to_owned(), self.run.clone()),
-        ];
-        let mut chosen: BTreeMap<&String, &ImageId> = BTreeMap::new();
-        for id in file.images.keys().filter(|id| id.variant.is_none()).chain(&self.images) {
-            chosen.insert(&id.name, id);
-        }
-        for id in chosen.into_values() {
-            let Some(spec) = file.images.get(id) else {
-                continue;
-            };
-            let suffix: String = id
-                .name
-                .chars()
-                .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' })
-                .collect();
-            environment.push((format!("TG_IMAGE_{suffix}"), spec.tag.familiar().to_owned()));
+        let mut environment = self.names();
+        for (suffix, spec) in self.chosen() {
             if let Known::Yes(Some(host)) = self.world.host_image(spec).await {
                 let digest = host.config.map_or(host.id, |config| config.to_string());
                 environment.push((format!("TG_IMAGE_ID_{suffix}"), digest));
             }
         }
         Ok(environment)
+    }
+
+    /// What children are told that is known before anything is done.
+    fn names(&self) -> Vec<(String, String)> {
+        let tag = |(suffix, spec): (String, &ImageSpec)| {
+            (format!("TG_IMAGE_{suffix}"), spec.tag.familiar().to_owned())
+        };
+        let kubeconfig = self.kubeconfig_path().display().to_string();
+        let own = [
+            ("KUBECONFIG".to_owned(), kubeconfig),
+            ("KIND_CLUSTER_NAME".to_owned(), self.world.file.cluster.name.clone()),
+            ("TG_RUN_ID".to_owned(), self.run.clone()),
+        ];
+        own.into_iter().chain(self.chosen().map(tag)).collect()
+    }
+
+    /// The images that children are told of, each with what the names of its variables end in: the variants of this run, and
+    /// of other images the plain ones.
+    fn chosen(&self) -> impl Iterator<Item = (String, &ImageSpec)> {
+        let file = &self.world.file;
+        let mut chosen: BTreeMap<&String, &ImageId> = BTreeMap::new();
+        for id in file.images.keys().filter(|id| id.variant.is_none()).chain(&self.images) {
+            chosen.insert(&id.name, id);
+        }
+        let upper = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
+        let with_suffix =
+            move |id: &ImageId| Some((id.name.chars().map(upper).collect(), file.images.get(id)?));
+        chosen.into_values().filter_map(with_suffix)
     }
 
     fn cluster_failure(&self, error: cluster::ClusterError) -> Failure {

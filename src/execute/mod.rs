@@ -71,7 +71,10 @@ pub async fn execute(plan: &Plan, run: &Run<'_>, effects: &impl Effects) -> Resu
             && !run.interrupt.is_requested()
             && let Some(index) = ready(plan, &progress, run)
         {
-            let ran = |at: &usize| matches!(progress[*at], Progress::Done { ran: true, .. });
+            // What failed may have changed the world all the same.
+            let ran = |at: &usize| {
+                matches!(progress[*at], Progress::Done { ran: true, .. } | Progress::Failed)
+            };
             let looks_again = plan.steps[index].after.iter().any(ran);
             progress[index] = Progress::UnderWay;
             under_way.push(async move {
@@ -95,10 +98,10 @@ pub async fn execute(plan: &Plan, run: &Run<'_>, effects: &impl Effects) -> Resu
             }
         };
     }
-    let left = progress.contains(&Progress::Waiting);
-    let detail = if failure.is_some() { "an earlier step failed" } else { "interrupted" };
-    if left && failure.is_none() {
-        failure = Some(interrupted(run.interrupt.signal().unwrap_or(2)));
+    let is_whole = failure.is_none() && !progress.contains(&Progress::Waiting);
+    let mut detail = "an earlier step failed";
+    if let Some(signal) = run.interrupt.signal().filter(|_| !is_whole) {
+        (failure, detail) = (Some(interrupted(signal)), "interrupted");
     }
     for (index, planned) in plan.steps.iter().enumerate() {
         if progress[index] == Progress::Waiting {
@@ -121,7 +124,10 @@ fn ready(plan: &Plan, progress: &[Progress], run: &Run<'_>) -> Option<usize> {
         .count();
     let is_done = |at: &usize| match progress[*at] {
         Progress::Done { .. } => true,
-        Progress::Failed => run.keep_going && matches!(plan.steps[*at].step, Step::CargoTest(_)),
+        // A test that was not compiled says so itself.
+        Progress::Failed => {
+            run.keep_going && matches!(plan.steps[*at].step, Step::CargoTest(_) | Step::Compile(_))
+        }
         Progress::Waiting | Progress::UnderWay => false,
     };
     (0..plan.steps.len()).find(|at| {

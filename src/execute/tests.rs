@@ -151,7 +151,7 @@ fn world(lacking: &[&str]) -> Facts {
         changes: Vec::new(),
         unverifiable: Vec::new(),
         last: None,
-        bases: BTreeSet::new(),
+        bases: Some(BTreeSet::new()),
         unknown_bases: Vec::new(),
         notes: Vec::new(),
     };
@@ -510,7 +510,7 @@ async fn a_signal_makes_the_failure_of_the_step_an_interruption_and_nothing_star
     assert_eq!(during.calls, ["test it"]);
     for expected in [
         "0 cargo-test it: Failed [unconditional] interrupted",
-        "1 run echo hi: NotReached [not-reached] an earlier step failed",
+        "1 run echo hi: NotReached [not-reached] interrupted",
     ] {
         assert!(during.events.iter().any(|line| line == expected), "{:?}", during.events);
     }
@@ -613,4 +613,28 @@ async fn a_run_that_keeps_going_does_what_does_not_need_what_failed() {
     let went = self::went(&steps, keeping(("build", Kind::Build))).await;
     assert_eq!(went.calls, ["build app Use"]);
     assert_eq!(went.failure().kind, Kind::Build);
+}
+
+#[tokio::test]
+async fn a_test_that_failed_may_have_changed_the_world() {
+    let image = config();
+    let steps =
+        [runs(test(), Reason::Unconditional), skips(load(), Reason::NodesHave { image, nodes: 2 })];
+    let fails = Some(("cargo-test", Kind::Child(101)));
+    let effects = Recorder { fails, keep_going: true, facts: world(&["n1"]), ..Recorder::new() };
+    let went = went(&steps, effects).await;
+    assert_eq!(went.calls, ["test it", "observe load app", "load app on n1"]);
+}
+
+#[tokio::test]
+async fn a_test_that_does_not_compile_keeps_no_other_from_running_where_the_run_goes_on() {
+    let steps = [
+        runs(compile(), Reason::CompiledMeanwhile),
+        runs(build(), Reason::Unproven),
+        runs(test(), Reason::Unconditional),
+    ];
+    let fails = Some(("compile", Kind::Child(101)));
+    let went = went(&steps, Recorder { fails, keep_going: true, ..Recorder::new() }).await;
+    assert!(went.calls.contains(&"test it".to_owned()), "{:?}", went.calls);
+    assert_eq!(went.failure().kind, Kind::Child(101));
 }

@@ -7,7 +7,6 @@ use futures_util::future::join_all;
 
 use super::record::{Creating, State};
 use super::{ClusterState, Facts, HostImage, ImageFacts, Known};
-use crate::adapters::alive::is_alive;
 use crate::adapters::cluster::{self, ClusterError, LocalRegistry};
 use crate::adapters::docker::{DockerError, Engine, IMAGE_LABEL, Image, KEY_LABEL, NodeContainer};
 use crate::digest::Surroundings;
@@ -185,7 +184,8 @@ impl World {
         };
         let record = self.state.cluster(&self.file.cluster.name);
         let maker = record.as_ref().and_then(|record| record.creating).map(|creating| creating.pid);
-        if let Some(pid) = maker.filter(|pid| is_alive(*pid) && *pid != std::process::id()) {
+        let is_locked = self.state.is_cluster_locked(&self.file.cluster.name);
+        if let Some(pid) = maker.filter(|pid| is_locked && *pid != std::process::id()) {
             return Known::Yes(ClusterState::BeingMade { pid });
         }
         if nodes.is_empty() {
@@ -193,8 +193,8 @@ impl World {
         }
         let ours = self.is_ours(&nodes);
         let abandoned = record
-            .and_then(|record| record.creating)
-            .filter(|creating| ours && !is_alive(creating.pid));
+            .filter(|record| ours && !is_locked && record.containers.is_empty())
+            .and_then(|record| record.creating);
         let broken = |why| Known::Yes(ClusterState::Broken { why, ours });
         if let Some(Creating { pid, .. }) = abandoned {
             return broken(format!("the tg that was creating it (process {pid}) is gone"));
@@ -224,10 +224,10 @@ impl World {
     pub fn is_ours(&self, nodes: &[NodeContainer]) -> bool {
         let Some(record) = self.state.cluster(&self.file.cluster.name) else { return false };
         let made = |node: &NodeContainer| match record.creating {
-            Some(Creating { since, .. }) => {
+            Some(Creating { since, .. }) if record.containers.is_empty() => {
                 (since..=since + cluster::CREATE_LIMIT.as_secs()).contains(&node.created)
             }
-            None => record.containers.contains(&node.id),
+            _ => record.containers.contains(&node.id),
         };
         nodes.iter().all(made)
     }
@@ -261,7 +261,10 @@ impl World {
     }
 
     /// What keeps the cluster from being used, by what is on record of how to reach it, or by what kind says.
-    async fn not_ready(&self, nodes: &[NodeContainer]) -> Result<Option<String>, ClusterError> {
+    ///
+    /// # Errors
+    /// Why nobody could be asked.
+    pub async fn not_ready(&self, nodes: &[NodeContainer]) -> Result<Option<String>, ClusterError> {
         let name = &self.file.cluster.name;
         let ids: Vec<&str> = nodes.iter().map(|node| node.id.as_str()).collect();
         let host = self.engine.host();

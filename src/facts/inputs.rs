@@ -199,6 +199,7 @@ impl World {
         let bases =
             references(spec, &current.sources).filter_map(|base| ImageRef::parse(base).ok());
         let bases = bases.map(|base| base.canonical().to_owned()).collect();
+        let bases = (!current.sources.external.is_foreign).then_some(bases);
         InputFacts {
             key: current.key,
             built,

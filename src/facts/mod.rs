@@ -60,8 +60,8 @@ pub struct InputFacts {
     pub changes: Vec<Change>,
     /// Remote sources whose content cannot be known without building.
     pub unverifiable: Vec<String>,
-    /// The images that it begins with or takes files from, by their canonical names.
-    pub bases: BTreeSet<String>,
+    /// The images that it begins with or takes files from, by their canonical names; `None` where `tg` cannot read that.
+    pub bases: Option<BTreeSet<String>>,
     /// Base images that only the builder can tell.
     pub unknown_bases: Vec<String>,
     /// What is to be said about base images.

@@ -3,7 +3,7 @@
 //! Depends on: std, serde, tempfile, names, digest (types).
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -53,9 +53,9 @@ impl Creating {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ClusterRecord {
     schema: u32,
-    /// Who is creating it; absent once it is there.
+    /// Who is creating it; absent once it is ready.
     pub creating: Option<Creating>,
-    /// The ids of its node containers.
+    /// The ids of its node containers; none before all of them are there.
     pub containers: Vec<String>,
 }
 
@@ -113,6 +113,13 @@ impl State {
     /// What the system said when it could not be opened.
     pub fn cluster_lock(&self, name: &str) -> std::io::Result<File> {
         lock_file(&self.base.join("locks").join(name))
+    }
+
+    /// Whether a tg makes or deletes a cluster just now.
+    #[must_use]
+    pub fn is_cluster_locked(&self, name: &str) -> bool {
+        let file = File::open(self.base.join("locks").join(name));
+        file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
     /// What is remembered of a cluster.

@@ -54,10 +54,12 @@ pub fn decide(step: &Step, file: &TaskFile, facts: &Facts, force: bool) -> Decis
             None => Decision::run(Reason::FactsUnknown("nothing was looked at".to_owned())),
         },
         Step::Cluster(ClusterAction::Ensure) => cluster(file, facts),
-        Step::Cluster(ClusterAction::Delete) => match &facts.cluster {
-            Known::Yes(ClusterState::Absent) => Decision::Skip(Reason::ClusterAbsent),
-            _ => Decision::run(Reason::Unconditional),
-        },
+        Step::Cluster(ClusterAction::Delete | ClusterAction::DeleteBroken) => {
+            match &facts.cluster {
+                Known::Yes(ClusterState::Absent) => Decision::Skip(Reason::ClusterAbsent),
+                _ => Decision::run(Reason::Unconditional),
+            }
+        }
         Step::Compile(_) => Decision::run(Reason::CompiledMeanwhile),
         Step::CargoTest(_) | Step::Run { .. } | Step::Task(_) => {
             Decision::run(Reason::Unconditional)
@@ -247,7 +249,7 @@ pub(super) fn predict(step: &Step, decision: &Decision, facts: &mut Facts) -> Op
             facts.cluster = Known::Yes(ClusterState::Ready { nodes: Vec::new() });
             Some(Reason::AfterCluster)
         }
-        Step::Cluster(ClusterAction::Delete) => {
+        Step::Cluster(ClusterAction::Delete | ClusterAction::DeleteBroken) => {
             facts.cluster = Known::Yes(ClusterState::Absent);
             None
         }

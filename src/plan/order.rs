@@ -15,36 +15,37 @@ use crate::taskfile::model::{Step, TaskFile};
 #[must_use]
 pub fn order(file: &TaskFile, steps: &[Step], facts: &Facts) -> Vec<Vec<usize>> {
     let waits = |at: usize| {
-        let step = &steps[at];
-        let earlier = steps.iter().take(at).enumerate();
-        earlier
-            .filter(|(_, before)| waits_for(step, before, file, facts))
-            .map(|(at, _)| at)
-            .collect()
+        // What a command or a test may have written was not read yet when the facts were gathered.
+        let is_old = steps[..at].iter().any(may_do_anything);
+        let waits = |before: &Step| waits_for(&steps[at], before, file, facts, is_old);
+        (0..at).filter(|before| waits(&steps[*before])).collect()
     };
     (0..steps.len()).map(waits).collect()
 }
 
-fn waits_for(step: &Step, before: &Step, file: &TaskFile, facts: &Facts) -> bool {
+fn may_do_anything(step: &Step) -> bool {
+    matches!(step, Step::CargoTest(_) | Step::Run { .. } | Step::Task(_))
+}
+
+fn waits_for(step: &Step, before: &Step, file: &TaskFile, facts: &Facts, is_old: bool) -> bool {
+    if !matches!(step, Step::Compile(_)) && (may_do_anything(step) || may_do_anything(before)) {
+        return true;
+    }
     match (step, before) {
         (Step::Compile(_), Step::Run { .. } | Step::Compile(_)) => true,
-        (Step::Compile(_), _) => false,
-        (Step::CargoTest(_) | Step::Run { .. } | Step::Task(_), _) => true,
-        (_, Step::CargoTest(_) | Step::Run { .. } | Step::Task(_)) => true,
-        (_, Step::Compile(_)) => false,
         (Step::Build { image, .. }, Step::Build { image: other, .. }) => {
-            shares_tag(file, image, other) || begins_with(file, facts, image, other)
+            is_old || shares_tag(file, image, other) || begins_with(file, facts, image, other)
         }
         (Step::Build { image, .. }, Step::Load { image: loaded, .. }) => {
             shares_tag(file, image, loaded)
         }
-        (Step::Build { .. }, Step::Cluster(_)) => false,
         (Step::Load { image, .. }, Step::Build { image: built, .. }) => {
             shares_tag(file, image, built)
         }
         (Step::Load { .. }, Step::Load { .. } | Step::Cluster(_)) => true,
         (Step::Cluster(_), Step::Load { .. } | Step::Cluster(_)) => true,
-        (Step::Cluster(_), Step::Build { .. }) => false,
+        // Compiling waits for nothing else and keeps nobody else waiting; building needs no cluster.
+        _ => false,
     }
 }
 
@@ -60,5 +61,5 @@ fn shares_tag(file: &TaskFile, one: &ImageId, other: &ImageId) -> bool {
 fn begins_with(file: &TaskFile, facts: &Facts, image: &ImageId, other: &ImageId) -> bool {
     let inputs = facts.images.get(image).map(|known| &known.inputs);
     let (Some(Known::Yes(inputs)), Some(other)) = (inputs, tag(file, other)) else { return true };
-    inputs.bases.contains(other.canonical())
+    inputs.bases.as_ref().is_none_or(|bases| bases.contains(other.canonical()))
 }

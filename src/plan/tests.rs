@@ -57,7 +57,7 @@ fn sound(name: &str, digit: char) -> ImageFacts {
             changes: Vec::new(),
             unverifiable: Vec::new(),
             last: None,
-            bases: BTreeSet::new(),
+            bases: Some(BTreeSet::new()),
             unknown_bases: Vec::new(),
             notes: Vec::new(),
         }),
@@ -673,10 +673,22 @@ fn only_what_is_needed_is_waited_for() {
     // One that begins with the other, and one of which nobody knows.
     let fast = world.facts.images.get_mut(&id("app.fast")).unwrap();
     let Known::Yes(inputs) = &mut fast.inputs else { panic!() };
-    inputs.bases.insert("docker.io/library/app:test".to_owned());
+    inputs.bases = Some(BTreeSet::from(["docker.io/library/app:test".to_owned()]));
     assert_eq!(waits(&world, &[build("app"), build("app.fast")])[1], "build app.fast: build app");
     assert_eq!(waits(&world, &[build("app.fast"), build("app")])[1], "build app: ");
     world.facts.images.get_mut(&id("app.fast")).unwrap().inputs = unknown();
+    assert_eq!(waits(&world, &[build("app"), build("app.fast")])[1], "build app.fast: build app");
+
+    // In a language that tg does not read; and behind a command, which may write another Dockerfile.
+    world.facts.images.insert(id("app.fast"), sound("app.fast", 'f'));
+    assert_eq!(waits(&world, &[build("app"), build("app.fast")])[1], "build app.fast: ");
+    let behind = waits(&world, &[command(), build("app"), build("app.fast")]);
+    assert_eq!(behind[2], "build app.fast: run make, build app");
+    let Known::Yes(inputs) = &mut world.facts.images.get_mut(&id("app.fast")).unwrap().inputs
+    else {
+        panic!()
+    };
+    inputs.bases = None;
     assert_eq!(waits(&world, &[build("app"), build("app.fast")])[1], "build app.fast: build app");
 
     // What was to be loaded is loaded before it is built again.
@@ -696,7 +708,7 @@ fn commands_and_tests_wait_for_all_and_all_wait_for_them() {
         "compile two: run make, compile one",
         "build app: run make",
         "cargo-test one: run make, compile one, compile two, build app",
-        "build app.fast: run make, cargo-test one",
+        "build app.fast: run make, build app, cargo-test one",
         "cargo-test two: run make, compile one, compile two, build app, cargo-test one, build app.fast",
     ];
     assert_eq!(waits(&world, &steps), expected);

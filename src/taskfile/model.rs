@@ -278,6 +278,8 @@ pub enum ClusterAction {
     Ensure,
     /// Delete it.
     Delete,
+    /// Delete it, unless somebody else has made it anew meanwhile.
+    DeleteBroken,
 }
 
 /// A `cargo test` call.
@@ -336,7 +338,9 @@ impl Step {
             Self::Build { image, .. } | Self::Load { image, .. } => image.to_string(),
             Self::Compile(test) | Self::CargoTest(test) => test.test.clone(),
             Self::Cluster(ClusterAction::Ensure) => "create".to_owned(),
-            Self::Cluster(ClusterAction::Delete) => "delete".to_owned(),
+            Self::Cluster(ClusterAction::Delete | ClusterAction::DeleteBroken) => {
+                "delete".to_owned()
+            }
             Self::Run { argv } => argv.join(" "),
             Self::Task(name) => name.clone(),
         }

@@ -76,8 +76,12 @@ pub struct ListedImage {
 
 /// The first answer of every look, from before all others. containerd makes its socket anew whenever it starts, and only then
 /// reads its configuration.
+/// The database is locked by the containerd that uses it; one that nobody uses, since containerd was told to keep its files
+/// elsewhere, says nothing.
 pub(super) const WRITTEN: &str = concat!(
-    "echo \"$(stat --format='%s %.9Y' ",
+    "echo \"$({ flock --nonblock 3 3<",
+    database!(),
+    "; } 2>/dev/null || stat --format='%s %.9Y' ",
     database!(),
     ") $EPOCHREALTIME $(stat --format='%i.%.9Z' /run/containerd/containerd.sock)\"; echo; echo '== 0'\n"
 );

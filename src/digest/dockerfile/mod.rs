@@ -74,6 +74,8 @@ pub struct External {
     pub addresses: Vec<Address>,
     /// Every name that an `ARG` declares, anywhere.
     pub declared: BTreeSet<String>,
+    /// Whether the file is in a language that `tg` does not read, so that the rest is not known.
+    pub is_foreign: bool,
     /// The frontend that `# syntax=` or `BUILDKIT_SYNTAX` asks for.
     pub syntax: Option<String>,
 }
@@ -116,7 +118,8 @@ pub fn external(text: &str, situation: &Situation<'_>) -> Result<External, Docke
             Some(syntax) if !is_dockerfile_frontend(&syntax) => {
                 let note = format!("the syntax {syntax} is not known to tg");
                 let unverifiable = BTreeMap::from([(note, line)]);
-                Ok(External { unverifiable, syntax: Some(syntax), ..External::default() })
+                let syntax = Some(syntax);
+                Ok(External { unverifiable, syntax, is_foreign: true, ..External::default() })
             }
             _ => Err(error),
         },

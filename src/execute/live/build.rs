@@ -1,5 +1,5 @@
 //! Building so that the built bytes are the hashed bytes: an aliased context with generations, a private tag, a second look.
-//! Depends on: plan, facts, adapters, digest, report::event, error.
+//! Depends on: facts, adapters, digest, report::event, error.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -17,11 +17,8 @@ use crate::execute::interrupted;
 use crate::facts::gather::{World, chain};
 use crate::facts::inputs::Current;
 use crate::names::{ConfigDigest, ImageId};
-use crate::plan::{Decision, decide};
 use crate::report::event::StepName;
-use crate::taskfile::model::{
-    BuildCache, ContextSource, ImageSpec, SecretSource, Step, VolatileArg, When,
-};
+use crate::taskfile::model::{BuildCache, ContextSource, ImageSpec, SecretSource, VolatileArg};
 
 /// How often a build is begun when files change under it.
 const ATTEMPTS: usize = 3;
@@ -121,7 +118,8 @@ impl Live<'_> {
         let volatile = self.volatile_args(spec).await?;
         let mut current = self.look(spec).await?;
         let mut moved = Vec::new();
-        for attempt in 1..=ATTEMPTS {
+        let mut attempt = 1;
+        while attempt <= ATTEMPTS {
             for note in &current.notes {
                 self.note(name, note, false);
             }
@@ -140,11 +138,13 @@ impl Live<'_> {
                     let text = format!("changed while it was built: {what_short}; building again");
                     self.note(name, text, false);
                     (current, moved) = (*now, what);
+                    attempt += 1;
                     if self.compiling.try_lock().is_err() {
                         let text =
                             "waiting until the tests are compiled: that may be what writes there";
                         self.note(name, text, false);
                         drop(self.compiling.lock().await);
+                        attempt -= 1;
                         current = self.look(spec).await?;
                     }
                 }
@@ -165,17 +165,6 @@ impl Live<'_> {
             false => "exclude files that the build itself writes in .dockerignore",
         };
         Err(Failure::said(Kind::Build, message).hint(hint))
-    }
-
-    /// Whether another tg has just built what is wanted.
-    async fn is_built(&self, image: &ImageId) -> Option<String> {
-        let (image, when, cache) = (image.clone(), When::IfNeeded, BuildCache::Use);
-        let step = Step::Build { image, when, cache };
-        let facts = self.world.gather(std::slice::from_ref(&step)).await;
-        match decide(&step, &self.world.file, &facts, false) {
-            Decision::Skip(reason) => Some(format!("another tg built it: {reason}")),
-            _ => None,
-        }
     }
 
     async fn look(&self, spec: &ImageSpec) -> Result<Current, Failure> {

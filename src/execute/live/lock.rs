@@ -1,5 +1,5 @@
 //! One tg at a time: locks of files, which end with the process that holds them, however it ends.
-//! Depends on: facts, report::event, error.
+//! Depends on: plan, facts, report::event, taskfile::model, error.
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
@@ -7,7 +7,10 @@ use std::io::{Read, Seek, Write};
 use super::Live;
 use crate::error::{Failure, Kind};
 use crate::execute::interrupted;
+use crate::names::ImageId;
+use crate::plan::{Decision, decide};
 use crate::report::event::StepName;
+use crate::taskfile::model::{BuildCache, Step, When};
 
 /// A lock that is held as long as this is there.
 pub(super) struct Held {
@@ -51,5 +54,16 @@ impl Live<'_> {
         let _ = file.rewind();
         let _ = file.write_all(holder.as_bytes());
         Ok(Held { _file: file, waited })
+    }
+
+    /// Whether another tg has just built what is wanted.
+    pub(super) async fn is_built(&self, image: &ImageId) -> Option<String> {
+        let (image, when, cache) = (image.clone(), When::IfNeeded, BuildCache::Use);
+        let step = Step::Build { image, when, cache };
+        let facts = self.world.gather(std::slice::from_ref(&step)).await;
+        match decide(&step, &self.world.file, &facts, false) {
+            Decision::Skip(reason) => Some(format!("another tg built it: {reason}")),
+            _ => None,
+        }
     }
 }

@@ -22,6 +22,9 @@ impl Live<'_> {
         test: &CargoTest,
     ) -> Result<String, Failure> {
         let mut command = cargo::compile_command(test, &self.world.file.root);
+        for (variable, value) in self.names() {
+            command = command.env(variable, value);
+        }
         if self.color {
             command = command.env("CARGO_TERM_COLOR", "always");
         }
@@ -32,8 +35,10 @@ impl Live<'_> {
             if let Some(line) = text.lines().rfind(|line| !line.trim().is_empty()) {
                 self.note(name, line.trim(), true);
             }
-            if printed.len() < MOST_OUTPUT {
-                printed.extend_from_slice(bytes);
+            printed.extend_from_slice(bytes);
+            if printed.len() > 2 * MOST_OUTPUT {
+                // What it failed of comes last.
+                printed.drain(..MOST_OUTPUT);
             }
         })
         .await
