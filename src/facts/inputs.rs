@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::gather::{Memory, World, chain};
+use super::gather::{World, chain};
 use super::{HostImage, InputFacts, Known};
 use crate::adapters::registry;
 use crate::digest::change::between_manifests;
@@ -63,11 +63,10 @@ impl World {
         let (owned, state) = (spec.clone(), self.state.clone());
         let (surroundings, memory) = (self.surroundings.clone(), self.memory);
         let read = tokio::task::spawn_blocking(move || {
-            let uses = matches!(memory, Memory::Renew | Memory::ReadOnly);
-            let cache = uses.then(|| state.stat_cache(&owned.id)).flatten();
+            let cache = memory.uses_records().then(|| state.stat_cache(&owned.id)).flatten();
             let sources = digest::read(&owned, &surroundings, cache.as_ref())?;
             drop(cache);
-            if matches!(memory, Memory::Renew | Memory::Verify)
+            if memory.is_renewed()
                 && let Some(cache) = sources.worth_remembering()
             {
                 // Without it the next look takes longer, no more.
@@ -92,7 +91,7 @@ impl World {
         for reference in references(spec, sources) {
             self.base(spec, reference, &recorded, &mut bases).await;
         }
-        if matches!(self.memory, Memory::Renew | Memory::Verify) && !bases.learned.is_empty() {
+        if self.memory.is_renewed() && !bases.learned.is_empty() {
             // Without it the registry is asked again.
             let _ = self.state.record_bases(&bases.learned);
         }

@@ -36,7 +36,7 @@ fn eight_at_once_make_one_cluster_and_build_each_image_once() {
     let node = format!("{name}-control-plane");
     for image in ["test", "second"] {
         let id = ["exec", &node, "crictl", "inspecti", "-q", &format!("{name}:{image}")];
-        output("docker", &id);
+        assert_ne!(output("docker", &id), "", "{image} is not in the node");
     }
     // All of them see the same now.
     project.tg(&["test", "cached"]).code(0).says("load second skipped: the node has");

@@ -43,7 +43,7 @@ pub(crate) fn changes_behind_our_back(project: &Project, node: &str, name: &str)
     wait_for("containerd", || in_node(node, "crictl info >/dev/null && echo up") == "up");
     project.tg(&["load-if-needed"]).code(0).says("skipped: the node has");
 
-    // Another node of the same name, which has nothing.
+    // The same of the whole node.
     wait_for_record(project);
     output("docker", &["restart", "--time", "1", node]);
     wait_for("containerd", || in_node(node, "crictl info >/dev/null && echo up") == "up");

@@ -1,6 +1,6 @@
 //! Commands in containers. The shells that run them stay open in between: to start one takes an engine 50 ms, a command in it
 //! none.
-//! Depends on: adapters::docker, bollard, shell-words.
+//! Depends on: adapters::docker, bollard.
 
 use std::collections::HashMap;
 use std::fmt::{self, Debug, Formatter};
